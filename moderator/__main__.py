@@ -1,0 +1,5 @@
+"""``python -m moderator``: the command line."""
+
+from moderator.cli import main
+
+main()

@@ -1,0 +1,90 @@
+"""A content with everything a reviewer needs, and what the machine has to say about it: a recommendation, never a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from moderator.content import Content, Turn
+from moderator.policy.model import Severity
+from moderator.verdict import Verdict
+
+Advice = Literal["uphold", "overturn", "enforce", "allow", "ask_for_context", "person_decides"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Report(_Value):
+    """What a user reported, in that user's words."""
+
+    reason: str
+    policy: str = ""
+    """The policy that the reporter picked."""
+    reliability: float | None = None
+    """The share of this reporter's earlier reports that led to action."""
+
+
+class Appeal(_Value):
+    """A complaint against a decision, in the words of who makes it."""
+
+    statement: str
+    appellant: Literal["author", "reporter"] = "author"
+    new_evidence: str = ""
+
+
+class Case(_Value):
+    """What is put before `Moderator.review`. The thread is the content's own."""
+
+    id: str
+    content: Content
+    author: Mapping[str, str] = {}
+    """Facts of the platform about the author (``account_age``, ``strikes`` ...); no names."""
+    reports: tuple[Report, ...] = ()
+    earlier: tuple[Verdict, ...] = ()
+    appeal: Appeal | None = None
+
+    def as_content(self) -> Content:
+        """The content as it is shown for review: reports and appeal join the thread as what they are, words of users;
+        facts about the author and earlier outcomes join the facts of the platform."""
+        said = [Turn(author=f"report{f' ({report.policy})' if report.policy else ''}", text=report.reason) for report in self.reports]
+        if self.appeal:
+            said.append(Turn(author=f"appeal by the {self.appeal.appellant}", text=self.appeal.statement))
+            if self.appeal.new_evidence:
+                said.append(Turn(author="appeal: new evidence", text=self.appeal.new_evidence))
+        facts = dict(self.content.facts) | {f"author {name}": value for name, value in self.author.items()}
+        for index, verdict in enumerate(self.earlier, start=1):
+            rules = " ".join(rule.id for rule in verdict.rules)
+            facts[f"earlier outcome {index}"] = f"{verdict.outcome} {rules} ({verdict.provenance.policy})".replace("  ", " ")
+        return self.content.model_copy(update={"thread": (*self.content.thread, *said), "facts": facts})
+
+
+class RuleAtIssue(_Value):
+    """A rule that some sample found, with its text from the policy and the share of samples that found it."""
+
+    id: str
+    title: str
+    text: str
+    severity: Severity
+    share: float
+
+
+class Recommendation(_Value):
+    """What several deliberate samples come to. `final` is always false: a person decides, above all on appeals."""
+
+    case_id: str
+    policy: str
+    advice: Advice
+    agreement: float
+    """The share of samples that came to the majority's outcome."""
+    verdict: Verdict
+    """The sample that stands for the majority."""
+    rules_at_issue: tuple[RuleAtIssue, ...]
+    rationales: tuple[str, ...]
+    """One for each sample, in order."""
+    missing: tuple[str, ...]
+    failed_samples: int = 0
+    final: Literal[False] = False

@@ -1,0 +1,55 @@
+"""What a model folder says about itself: a digest of its weights, and the prompt family that it was made for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from moderator.errors import EngineError
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """A JSON object from a file. Raises `EngineError`."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{path}: {error}") from None
+    if not isinstance(value, dict):
+        raise EngineError(f"{path}: a JSON object was expected")
+    return value
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The folder's weights, in the order of their names: safetensors, or where there are none, PyTorch files."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+
+
+def digest(files: Iterable[Path]) -> str:
+    """The SHA-256, in hex, of the files one after the other: what ``cat FILES | sha256sum`` prints."""
+    hasher = hashlib.sha256()
+    try:
+        for path in files:
+            with path.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    hasher.update(block)
+    except OSError as error:
+        raise EngineError(f"{path}: {error}") from None
+    return hasher.hexdigest()
+
+
+def versioned_name(name: str, folder: Path) -> str:
+    """The model's name with the beginning of its weights' digest: ``nano@0f3a52b19c04``."""
+    return f"{name}@{digest(weight_files(folder))[:12]}"
+
+
+def family(folder: Path) -> str | None:
+    """The prompt family that ``moderator.json`` names, if the folder has one. Raises `EngineError` when it cannot be read."""
+    path = folder / "moderator.json"
+    if not path.is_file():
+        return None
+    name = read_json(path).get("family")
+    if name is not None and not isinstance(name, str):
+        raise EngineError(f"{path}: `family` is {name!r}, not a name")
+    return name

@@ -1,0 +1,323 @@
+"""vLLM in this process: token ids in, label probabilities and grammar-bound texts out.
+
+Every prompt is sent as ids from `ChatTokenizer`, so no text can forge a turn, and the policy is tokenised once. Its keys and
+values stay in vLLM's prefix cache; a policy that is new is run alone first, or every content of the first batch would run it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+# read when vllm is imported: standard output belongs to the results, and nothing is reported to anyone
+os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+import torch
+import vllm
+from huggingface_hub import snapshot_download
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+from vllm.exceptions import VLLMClientError, VLLMError
+from vllm.lora.request import LoRARequest
+from vllm.platforms import current_platform
+from vllm.sampling_params import StructuredOutputsParams
+
+from moderator.answer import AnswerFormat
+from moderator.engines import Completion, EngineDescription
+from moderator.engines.chat import ChatTokenizer
+from moderator.engines.folder import digest, family, read_json, versioned_name, weight_files
+from moderator.engines.whole import sampling, schema, tokens_for, unwrapped
+from moderator.errors import EngineError
+from moderator.prompt import Prompt, ReadLabel, Write
+
+_CPU_BLOCK: Final = 32
+"""Tokens of a block of the prefix cache on CPU: the least that its attention takes. The default of 128 is 2.3 times slower."""
+_CPU_CACHE_BYTES: Final = 2 << 30
+_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The adapter ranks that vLLM can be started with."""
+_WARM: Final = 64
+"""Policies that are remembered as being in the prefix cache."""
+_THOUGHT_TOKENS: Final = 4096
+
+Ids = list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProfile:
+    """How a kind of model is made to keep to a form.
+
+    The backend is always named: vLLM's ``auto`` keeps the one of its first request and then drops what that one cannot say.
+    """
+
+    backend: Literal["guidance", "xgrammar"] = "guidance"
+    harmony: bool = False
+    """Thinks in a channel of its own before it answers: no prefill, no label read; whole answers by JSON Schema."""
+
+    @classmethod
+    def of(cls, folder: Path) -> ModelProfile:
+        """The profile for the model in the folder. ``guidance`` cannot take the tags that harmony answers need."""
+        if read_json(folder / "config.json").get("model_type") == "gpt_oss":
+            return cls(backend="xgrammar", harmony=True)
+        return cls()
+
+
+class VLLMEngine:
+    """Runs a model folder or a Hugging Face name, ``MODEL[+ADAPTER]``; the adapter is a folder that peft wrote.
+
+    On CPU an adapter is merged into the model first: there vLLM's own adapters make every label read four times slower.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        dtype: str = "auto",
+        max_model_len: int | None = None,
+        kv_cache_memory_bytes: int | None = None,
+        enforce_eager: bool = False,
+        profile: ModelProfile | None = None,
+        **options: Any,
+    ):
+        self.name = f"vllm:{model}"
+        base, _, adapter = model.partition("+")
+        self._folder = _folder(self.name, base)
+        self._adapter = _adapter(self.name, adapter) if adapter else None
+        self._profile = profile or ModelProfile.of(self._folder)
+        self._chat = ChatTokenizer.from_folder(self._folder)
+        self._lora: LoRARequest | None = None
+        self._base = base
+        settings: dict[str, Any] = {
+            "dtype": dtype,
+            "enforce_eager": enforce_eager,
+            "max_model_len": max_model_len,
+            "kv_cache_memory_bytes": kv_cache_memory_bytes,
+            "enable_prefix_caching": True,
+            "structured_outputs_config": {"backend": self._profile.backend, "disable_any_whitespace": True},
+        }
+        with _errors(self.name):
+            self._llm = self._start(settings | (_cpu(settings) if current_platform.is_cpu() else {}) | options)
+        self._limit: int = self._llm.llm_engine.vllm_config.model_config.max_model_len
+        self._warm: OrderedDict[str, None] = OrderedDict()
+        self._reads: dict[tuple[int, ...], vllm.SamplingParams] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def description(self) -> EngineDescription:
+        config = self._llm.llm_engine.vllm_config
+        return EngineDescription(
+            engine=f"vllm {vllm.__version__}",
+            model=versioned_name(Path(self._base).name, self._folder),
+            adapter_digest=self._adapter_digest,
+            parameters={
+                "dtype": str(config.model_config.dtype).removeprefix("torch."),
+                "grammar": self._profile.backend,
+                "max_model_len": self._limit,
+            },
+            family=family(self._adapter or self._folder) or family(self._folder),
+        )
+
+    def complete(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        """One completion each, in order. Prompts of one policy are run together, whatever their order."""
+        if self._profile.harmony:
+            prompts = [replace(prompt, prefill="") for prompt in prompts]
+        groups: dict[str, list[tuple[int, Ids]]] = {}
+        completions: dict[int, Completion] = {}
+        for index, (prompt, suffix) in enumerate(zip(prompts, self._chat.suffixes(prompts), strict=True)):
+            prefix = self._chat.prefix(prompt.system)
+            # a prompt needs room for one token behind it
+            if len(prefix) + len(suffix) < self._limit:
+                groups.setdefault(prompt.system, []).append((index, [*prefix, *suffix]))
+            else:
+                completions[index] = self._too_long(len(prefix), len(suffix))
+        items = [item for group in groups.values() for item in group]
+        with self._lock:
+            self._warm_up({system: len(group) for system, group in groups.items()})
+            params = [self._params(prompts[index]) for index, _ in items]
+            outputs = self._generate([ids for _, ids in items], params)
+        for (index, ids), output in zip(items, outputs, strict=True):
+            completions[index] = output if isinstance(output, Completion) else self._read(prompts[index], ids, output)
+        return [completions[index] for index in range(len(prompts))]
+
+    def close(self) -> None:
+        """Ends vLLM's processes."""
+        self._llm.llm_engine.engine_core.shutdown()
+
+    def _start(self, settings: Mapping[str, Any]) -> vllm.LLM:
+        if self._adapter is None:
+            return vllm.LLM(str(self._folder), **settings)
+        if current_platform.is_cpu():
+            with tempfile.TemporaryDirectory(prefix="moderator-merged-") as merged:
+                _merge(self._folder, self._adapter, Path(merged))
+                return vllm.LLM(merged, **settings)
+        rank = read_json(self._adapter / "adapter_config.json").get("r")
+        least = next((allowed for allowed in _RANKS if isinstance(rank, int) and rank <= allowed), _RANKS[-1])
+        # vLLM knows adapters by their name: it must say which weights these are
+        self._lora = LoRARequest(str(self._adapter_digest), 1, str(self._adapter))
+        return vllm.LLM(str(self._folder), enable_lora=True, max_lora_rank=least, **settings)
+
+    @cached_property
+    def _adapter_digest(self) -> str | None:
+        return digest(weight_files(self._adapter)) if self._adapter else None
+
+    def _too_long(self, prefix: int, suffix: int) -> Completion:
+        total = prefix + suffix
+        detail = f"{total} tokens ({prefix} of them the policy's) where the model takes {self._limit - 1}"
+        return Completion(problem="too_long", detail=detail, prompt_tokens=total)
+
+    def _warm_up(self, counts: Mapping[str, int]) -> None:
+        """Runs the policies that are new, once each. One content alone warms its policy itself."""
+        new = [system for system, count in counts.items() if count > 1 and system not in self._warm]
+        if new:
+            self._generate([list(self._chat.prefix(system)) for system in new], [self._once] * len(new))
+        for system in counts:
+            self._warm[system] = None
+            self._warm.move_to_end(system)
+        while len(self._warm) > _WARM:
+            self._warm.popitem(last=False)
+
+    def _generate(self, prompts: list[Ids], params: list[vllm.SamplingParams]) -> list[vllm.RequestOutput | Completion]:
+        if not prompts:
+            return []
+        try:
+            with _errors(self.name):
+                outputs: list[vllm.RequestOutput | Completion] = self._llm.generate(
+                    [{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False, lora_request=self._lora
+                )
+            return outputs
+        except VLLMClientError as error:
+            # vLLM refuses a whole batch for one prompt (a grammar too large, say): look for it by halves
+            if len(prompts) == 1:
+                return [Completion(problem="engine", detail=_first_line(error), prompt_tokens=len(prompts[0]))]
+        half = len(prompts) // 2
+        return self._generate(prompts[:half], params[:half]) + self._generate(prompts[half:], params[half:])
+
+    @cached_property
+    def _once(self) -> vllm.SamplingParams:
+        return vllm.SamplingParams(max_tokens=1, temperature=0.0, detokenize=False, skip_clone=True)
+
+    def _params(self, prompt: Prompt) -> vllm.SamplingParams:
+        if self._profile.harmony:
+            return _harmony_params(prompt)
+        task = prompt.task
+        if isinstance(task, Write):
+            return vllm.SamplingParams(
+                max_tokens=task.max_tokens,
+                temperature=task.temperature,
+                seed=task.seed,
+                structured_outputs=StructuredOutputsParams(grammar=task.grammar),
+                skip_clone=True,
+            )
+        ids = tuple(self._label_ids(prompt.format, task).values())
+        if ids not in self._reads:
+            self._reads[ids] = vllm.SamplingParams(
+                max_tokens=1, temperature=0.0, logprob_token_ids=list(ids), detokenize=False, skip_clone=True
+            )
+        return self._reads[ids]
+
+    def _label_ids(self, form: AnswerFormat, task: ReadLabel) -> dict[str, int]:
+        ids = self._chat.label_ids(form)
+        return {label: ids[label] for label in task.labels}
+
+    def _read(self, prompt: Prompt, ids: Ids, output: vllm.RequestOutput) -> Completion:
+        written = output.outputs[0]
+        booked = Completion(
+            prompt_tokens=len(ids), cached_tokens=output.num_cached_tokens or 0, completion_tokens=len(written.token_ids)
+        )
+        if written.finish_reason not in ("stop", "length"):
+            return replace(booked, problem="engine", detail=f"vLLM ended the request: {written.finish_reason}")
+        if isinstance(prompt.task, ReadLabel) and not self._profile.harmony:
+            labels = self._label_ids(prompt.format, prompt.task)
+            read = written.logprobs[0]
+            probabilities = {label: math.exp(read[token].logprob) for label, token in labels.items()}
+            if not all(map(math.isfinite, probabilities.values())):
+                return replace(booked, problem="engine", detail="the model's probabilities are not numbers")
+            return replace(booked, labels=probabilities, label_leads=written.token_ids[0] in labels.values())
+        if written.finish_reason == "length":
+            return replace(booked, problem="cut", detail=f"the text was not finished after {len(written.token_ids)} tokens")
+        if self._profile.harmony:
+            return replace(booked, text=unwrapped(written.text), whole=True)
+        return replace(booked, text=written.text)
+
+
+def _harmony_params(prompt: Prompt) -> vllm.SamplingParams:
+    """A whole answer in the final channel, after a thought of any content in the analysis channel."""
+    temperature, seed = sampling(prompt)
+    final = {"type": "json_schema", "json_schema": schema(prompt.format)}
+    thought = {"type": "tag", "begin": "<|channel|>analysis<|message|>", "content": {"type": "any_text"}, "end": "<|end|>"}
+    spoken = {"type": "sequence", "elements": [thought, {"type": "const_string", "value": "<|start|>assistant"}]}
+    # the empty end stands for the control token that stops: xgrammar does not take that one by name
+    answer = {"type": "tag", "begin": "<|channel|>final <|constrain|>json<|message|>", "content": final, "end": ["<|end|>", ""]}
+    form = {"type": "sequence", "elements": [{"type": "optional", "content": spoken}, answer]}
+    return vllm.SamplingParams(
+        max_tokens=tokens_for(prompt.format) + _THOUGHT_TOKENS,
+        temperature=temperature,
+        seed=seed,
+        skip_special_tokens=False,
+        structured_outputs=StructuredOutputsParams(structural_tag={"type": "structural_tag", "format": form}),
+        skip_clone=True,
+    )
+
+
+def _cpu(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be said on CPU. vLLM would take most of the machine's memory; -1: as long as the cache allows."""
+    return {
+        "block_size": _CPU_BLOCK,
+        "kv_cache_memory_bytes": settings["kv_cache_memory_bytes"] or _CPU_CACHE_BYTES,
+        "max_model_len": settings["max_model_len"] or -1,
+    }
+
+
+def _folder(where: str, model: str) -> Path:
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    try:
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]))
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{where}: no folder, and no model that can be fetched: {_first_line(error)}") from None
+
+
+def _adapter(where: str, adapter: str) -> Path:
+    folder = Path(adapter)
+    if not (folder / "adapter_config.json").is_file():
+        raise EngineError(f"{where}: {adapter} is no adapter: it has no adapter_config.json")
+    return folder
+
+
+def _merge(folder: Path, adapter: Path, target: Path) -> None:
+    """Writes the model with the adapter's weights added to its own: in float32, then rounded once to the model's own type."""
+    model = AutoModelForCausalLM.from_pretrained(str(folder), dtype="auto")
+    own = model.dtype
+    merged = PeftModel.from_pretrained(model.to(torch.float32), str(adapter)).merge_and_unload().to(own)
+    for path in folder.iterdir():
+        if path.is_file() and path not in weight_files(folder) and not path.name.endswith(".index.json"):
+            shutil.copy(path, target)
+    merged.save_pretrained(target)
+
+
+@contextmanager
+def _errors(where: str) -> Iterator[None]:
+    """Turns what vLLM, peft and transformers raise into `EngineError`; what is wrong with one prompt alone passes."""
+    try:
+        yield
+    except VLLMClientError:
+        raise
+    except (VLLMError, OSError, ValueError, RuntimeError, NotImplementedError, MemoryError) as error:
+        raise EngineError(f"{where}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

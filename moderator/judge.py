@@ -1,0 +1,321 @@
+"""A policy and an engine, together: contents in, one outcome each out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from moderator.answer import Mode
+from moderator.answering import Answer, Thresholds, answer_all
+from moderator.case import Advice, Case, Recommendation, RuleAtIssue
+from moderator.content import Content
+from moderator.engines import Engine, close, describe, open_engine
+from moderator.errors import DataError, NoVerdictError, PromptError
+from moderator.policy import Policy, PolicySource, load_source
+from moderator.prompt import CompiledPrompt, Family, Question, compile_prompt, load_family
+from moderator.resolution import MACHINE_ACTS_NOT, Reported, resolve
+from moderator.verdict import Failure, Provenance, Reason, Score, Usage, Verdict
+
+Plan = Literal["policy", "rule", "auto"]
+PLANS: Final[tuple[Plan, ...]] = ("policy", "rule", "auto")
+REVIEW_SAMPLES: Final = 5
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """One variant of a policy, compiled into the prompts of the plan, and the provenance its outcomes share."""
+
+    policy: Policy
+    prompts: tuple[CompiledPrompt, ...]
+    provenance: Provenance
+
+
+class Moderator:
+    """Judges contents under one policy or several.
+
+    `policy` is a name, a path or a `Policy`, or several of them; `engine` is an engine or what `open_engine` takes. `context` are
+    facts that hold for every content (a content's own facts come first); they select policy variants. `samples` above 1 needs
+    ``reasoned`` mode: label reads do not vary. Raises `PolicyError`, `PromptError` or `EngineError` when something cannot be made.
+    """
+
+    def __init__(
+        self,
+        policy: str | Path | Policy | Sequence[str | Path | Policy],
+        engine: str | Engine = "nano",
+        *,
+        family: str | Path | Family | None = None,
+        mode: Mode = "fast",
+        plan: Plan = "policy",
+        samples: int = 1,
+        context: Mapping[str, str] | None = None,
+        thresholds: Thresholds | None = None,
+        budget: int | None = None,
+    ):
+        if samples < 1 or (samples > 1 and mode != "reasoned"):
+            raise PromptError(f"samples: {samples} in mode {mode!r}\n  several samples need mode `reasoned`: a label read does not vary")
+        policies = [policy] if isinstance(policy, str | Path | Policy) else list(policy)
+        self._sources = {source.slug: source for source in map(load_source, policies)}
+        self.engine = open_engine(engine) if isinstance(engine, str) else engine
+        self._description = describe(self.engine)
+        chosen = family or self._description.family or "default"
+        self._family = chosen if isinstance(chosen, Family) else load_family(chosen)
+        self._mode, self._plan, self._samples, self._budget = mode, plan, samples, budget
+        self._context = dict(context or {})
+        self._thresholds = thresholds or Thresholds()
+        self._compiled: dict[tuple[str, Mode, int, tuple[tuple[str, str], ...]], _Compiled] = {}
+        for slug in self._sources:
+            self._compile(slug, self._context, mode, samples)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees what the engine holds."""
+        close(self.engine)
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The slugs of the policies, in order."""
+        return tuple(self._sources)
+
+    def provenances(self) -> dict[str, Provenance]:
+        """For each policy, what its outcomes will record (of the variant that the common context selects)."""
+        return {slug: self._compile(slug, self._context, self._mode, self._samples).provenance for slug in self._sources}
+
+    def prompts(self, slug: str) -> tuple[CompiledPrompt, ...]:
+        """The compiled prompts for a policy, in the context that holds for every content; one for each call of the plan."""
+        return self._compile(slug, self._context, self._mode, self._samples).prompts
+
+    def judge(self, content: str | Content) -> Verdict:
+        """The verdict on one content under the first policy. Raises `NoVerdictError` when there is none."""
+        content = Content.of(content) if isinstance(content, str) else content
+        outcome = self._judge([(content, self.policies[0])], self._mode, self._samples)[0]
+        if isinstance(outcome, Failure):
+            raise NoVerdictError(outcome)
+        return outcome
+
+    def judge_all(self, contents: Iterable[str | Content]) -> Iterator[Verdict | Failure]:
+        """One outcome for each content and policy, in order: a content's policies together, in the order they were given.
+
+        Lazy: contents are drawn in batches of the engine's liking, and nothing of them is kept. A content that names policies is
+        judged under those alone. Raises `DataError` when it names one that was not given, `EngineError` when the engine gives up.
+        """
+        drawn = iter(contents)
+        while batch := list(islice(drawn, self._description.batch)):
+            pairs: list[tuple[Content, str]] = []
+            for content in batch:
+                content = Content.of(content) if isinstance(content, str) else content
+                pairs.extend((content, slug) for slug in self._slugs(content))
+            yield from self._judge(pairs, self._mode, self._samples)
+
+    def review(self, case: Case, *, samples: int = REVIEW_SAMPLES) -> Recommendation:
+        """Deliberates on an escalation or an appeal, under the first policy: rationale first, several samples.
+
+        A recommendation, never a decision. Raises `NoVerdictError` when no sample gave a verdict.
+        """
+        slug = self.policies[0]
+        content = case.as_content()
+        compiled = self._variant(slug, content, "reasoned", samples)
+        runs = self._sampled(compiled, [content], samples)
+        verdicts = [run[0] for run in runs if isinstance(run[0], Verdict)]
+        if not verdicts:
+            raise NoVerdictError(runs[0][0])
+        outcome, votes = Counter(verdict.outcome for verdict in verdicts).most_common(1)[0]
+        majority = next(verdict for verdict in verdicts if verdict.outcome == outcome)
+        found = Counter(rule.id for verdict in verdicts for rule in verdict.rules)
+        rules = [compiled.policy.rule(rule_id) for rule_id, _ in found.most_common()]
+        return Recommendation(
+            case_id=case.id,
+            policy=slug,
+            advice=_advice(case, majority),
+            agreement=votes / len(verdicts),
+            verdict=majority,
+            rules_at_issue=tuple(
+                RuleAtIssue(id=r.id, title=r.title, text=r.text, severity=r.severity, share=found[r.id] / len(verdicts)) for r in rules
+            ),
+            rationales=tuple(verdict.rationale for verdict in verdicts),
+            missing=tuple(dict.fromkeys(item for verdict in verdicts for item in verdict.missing)),
+            failed_samples=len(runs) - len(verdicts),
+        )
+
+    def _slugs(self, content: Content) -> Sequence[str]:
+        for slug in content.policies:
+            if slug not in self._sources:
+                raise DataError(f"content {content.id}: policy {slug!r} was not given\n  given: {', '.join(self._sources)}")
+        return content.policies or self.policies
+
+    def _judge(self, pairs: Sequence[tuple[Content, str]], mode: Mode, samples: int) -> list[Verdict | Failure]:
+        """One outcome for each pair of content and policy, in order; variants are judged together, one engine call a step."""
+        compiled = [self._variant(slug, content, mode, samples) for content, slug in pairs]
+        contents = [content for content, _ in pairs]
+        if samples == 1:
+            return self._run(compiled, contents)
+        runs = [self._run(compiled, contents, sample) for sample in range(samples)]
+        return [_vote([run[index] for run in runs]) for index in range(len(pairs))]
+
+    def _sampled(self, compiled: _Compiled, contents: Sequence[Content], samples: int) -> list[list[Verdict | Failure]]:
+        return [self._run([compiled] * len(contents), contents, sample) for sample in range(samples)]
+
+    def _run(
+        self, compiled: Sequence[_Compiled], contents: Sequence[Content], sample: int | None = None
+    ) -> list[Verdict | Failure]:
+        started = time.perf_counter()
+        questions: list[Question] = []
+        counts: list[int] = []
+        for variant, content in zip(compiled, contents, strict=True):
+            asked = [prompt.ask(content) for prompt in variant.prompts] if content.text.strip() else []
+            questions.extend(asked)
+            counts.append(len(asked))
+        answers = iter(answer_all(self.engine, questions, self._thresholds, sample=sample))
+        answered = [list(islice(answers, count)) for count in counts]
+        milliseconds = (time.perf_counter() - started) * 1000 / max(len(contents), 1)
+        return [
+            _outcome(variant, content, mine, milliseconds)
+            for variant, content, mine in zip(compiled, contents, answered, strict=True)
+        ]
+
+    def _variant(self, slug: str, content: Content, mode: Mode, samples: int) -> _Compiled:
+        context = {**self._context, **content.facts} if content.facts else self._context
+        return self._compile(slug, context, mode, samples)
+
+    def _compile(self, slug: str, context: Mapping[str, str], mode: Mode, samples: int) -> _Compiled:
+        source = self._sources[slug]
+        relevant = tuple(sorted((name, value) for name, value in context.items() if name in source.context_keys))
+        key = (slug, mode, samples, relevant)
+        if key not in self._compiled:
+            self._compiled[key] = self._make(source, dict(relevant), mode, samples)
+        return self._compiled[key]
+
+    def _make(self, source: PolicySource, context: Mapping[str, str], mode: Mode, samples: int) -> _Compiled:
+        policy = source.resolve(context)
+        prompts = tuple(
+            compile_prompt(policy.slice(rules), self._family, mode, budget=self._budget) for rules in _slices(policy, self._plan)
+        )
+        digest = prompts[0].digest if len(prompts) == 1 else "+".join(prompt.digest.removeprefix("sha256:")[:12] for prompt in prompts)
+        described = self._description
+        provenance = Provenance(
+            policy=policy.name,
+            policy_digest=policy.digest,
+            prompt_digest=digest,
+            engine=described.engine,
+            model=described.model,
+            adapter_digest=described.adapter_digest,
+            parameters={
+                **described.parameters,
+                "family": self._family.name,
+                "mode": mode,
+                "plan": self._plan,
+                "samples": samples,
+                "min_label_mass": self._thresholds.mass,
+                "min_confidence": self._thresholds.confidence,
+            },
+        )
+        return _Compiled(policy, prompts, provenance)
+
+
+def _slices(policy: Policy, plan: Plan) -> list[tuple[str, ...]]:
+    """The sets of rules that are asked in one call each. ``auto``: rules that an exception covers alone, the rest together."""
+    every = tuple(rule.id for rule in policy.rules)
+    if plan == "policy":
+        return [every]
+    if plan == "rule":
+        return [(rule,) for rule in every]
+    covered = {rule for exception in policy.exceptions for rule in exception.covers}
+    plain = tuple(rule for rule in every if rule not in covered)
+    return [*([plain] if plain else []), *((rule,) for rule in every if rule in covered)]
+
+
+def _outcome(compiled: _Compiled, content: Content, answers: Sequence[Answer], milliseconds: float) -> Verdict | Failure:
+    """The outcome that the answers of one content come to: a failure if any of its calls failed."""
+    if not answers:
+        return _failure(compiled, content, "unreadable", "the content has no text")
+    for answer in answers:
+        if answer.problem is not None:
+            return _failure(compiled, content, answer.problem, answer.detail)
+    reports = [Reported(answer.finding, answer.reading.certain) for answer in answers if answer.finding and answer.reading]
+    conclusion = resolve(compiled.policy, reports, content)
+    return Verdict(
+        content_id=content.id,
+        policy=compiled.policy.slug,
+        outcome=conclusion.outcome,
+        rules=conclusion.rules,
+        exceptions=conclusion.exceptions,
+        escalations=conclusion.escalations,
+        severity=conclusion.severity,
+        action=conclusion.action,
+        score=_score(answers),
+        rationale=_rationale(reports),
+        notice=conclusion.notice,
+        missing=conclusion.missing,
+        provenance=compiled.provenance,
+        usage=Usage(
+            prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+            cached_tokens=sum(answer.cached_tokens for answer in answers),
+            completion_tokens=sum(answer.completion_tokens for answer in answers),
+            latency_ms=round(milliseconds, 3),
+        ),
+        metadata=content.metadata,
+    )
+
+
+def _failure(compiled: _Compiled, content: Content, reason: Reason, detail: str) -> Failure:
+    return Failure(
+        content_id=content.id,
+        policy=compiled.policy.slug,
+        reason=reason,
+        detail=detail,
+        provenance=compiled.provenance,
+        metadata=content.metadata,
+    )
+
+
+def _rationale(reports: Sequence[Reported]) -> str:
+    """The rationale of the finding that reports most; one call a policy has only one."""
+    return max((report.finding for report in reports), key=lambda finding: len(finding.rules)).rationale
+
+
+def _score(answers: Sequence[Answer]) -> Score:
+    """The probability that the content violates: of the label ``yes``; over several calls that of the likeliest."""
+    readings = [answer.reading for answer in answers if answer.reading]
+    values = [reading.probabilities["yes"] for reading in readings if reading.probabilities]
+    if len(values) < len(answers):
+        return Score(value=None, method="none")
+    masses = [reading.mass for reading in readings if reading.mass is not None]
+    return Score(value=min(1.0, max(values)), method="label_probability", label_mass=min(1.0, min(masses)))
+
+
+def _vote(runs: Sequence[Verdict | Failure]) -> Verdict | Failure:
+    """The majority's first verdict, scored by votes; without a majority of half the samples a person decides.
+
+    A sample that failed counts for nothing; if all failed, their first failure stands.
+    """
+    verdicts = [run for run in runs if isinstance(run, Verdict)]
+    if not verdicts:
+        return runs[0]
+    outcome, votes = Counter(verdict.outcome for verdict in verdicts).most_common(1)[0]
+    majority = next(verdict for verdict in verdicts if verdict.outcome == outcome)
+    share = sum(verdict.violates for verdict in verdicts) / len(verdicts)
+    changed: dict[str, object] = {"score": Score(value=share, method="votes")}
+    if votes * 2 <= len(runs):
+        changed |= {"outcome": "needs_review", "action": MACHINE_ACTS_NOT, "notice": ""}
+    return majority.model_copy(update=changed)
+
+
+def _advice(case: Case, majority: Verdict) -> Advice:
+    """What the majority's outcome means for this case: an appeal is about the decision that stands."""
+    if majority.missing:
+        return "ask_for_context"
+    if majority.outcome in ("needs_review", "not_covered"):
+        return "person_decides"
+    enforced = case.earlier[-1].violates if case.earlier else None
+    if case.appeal is None or enforced is None:
+        return "enforce" if majority.violates else "allow"
+    return "uphold" if majority.violates == enforced else "overturn"

@@ -1,0 +1,260 @@
+"""A policy and a prompt family, bound: the fixed prefix, the form of the answer, and a slot for the content.
+
+A family is a folder of `prompts/`: `system.jinja` (sees the policy, never the content), `user.jinja` (sees the content, never
+the policy) and `family.yaml`. Compiling is pure: same policy, family, mode and budget, same bytes, same digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import yaml
+from jinja2 import meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from moderator.answer import AnswerFormat, Label, Mode
+from moderator.assets import directory
+from moderator.content import Content
+from moderator.errors import PromptError
+from moderator.policy.model import Policy
+from moderator.policy.tokens import estimate_tokens
+from moderator.quoting import literal
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False, autoescape=False
+)
+_SYSTEM_MAY_SEE: Final = frozenset({"policy", "answer"})
+_USER_MAY_SEE: Final = frozenset({"text", "thread", "facts", "images"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLabel:
+    """Wanted: the probability of each of these words as the next token."""
+
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Wanted: text that the grammar (llguidance Lark) accepts; greedy at temperature 0."""
+
+    grammar: str
+    max_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One call to an engine: a system turn, a user turn, the beginning of the assistant's turn, and what is wanted next.
+
+    All prompts of one compiled policy share the same `system` object, which is what engines cache by.
+    """
+
+    system: str
+    user: str
+    prefill: str
+    task: ReadLabel | Write
+    format: AnswerFormat
+    """The form of the whole answer, for engines that cannot continue a prefill."""
+
+
+class _FamilySettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    description: str
+    quote_chars: int = 160
+    rationale_chars: int = 240
+    rationale_in_fast: bool = True
+    budget: int | None = None
+    """Tokens that the system turn may have; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A prompt family: two templates and their settings."""
+
+    name: str
+    settings: _FamilySettings
+    system: jinja2.Template
+    user: jinja2.Template
+    digest: str
+
+
+def load_family(name: str | Path) -> Family:
+    """A shipped family by name, or a folder of one's own. Raises `PromptError`."""
+    folder = Path(name) if Path(name).is_dir() else directory("prompts") / str(name)
+    if not (folder / "family.yaml").is_file():
+        known = sorted(path.parent.name for path in directory("prompts").glob("*/family.yaml"))
+        raise PromptError(f"{name}: no such prompt family\n  one of {', '.join(known)}, or a folder with family.yaml")
+    sources = {file: _read(folder / file) for file in ("family.yaml", "system.jinja", "user.jinja")}
+    try:
+        settings = _FamilySettings.model_validate(yaml.safe_load(sources["family.yaml"]))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise PromptError(f"{folder / 'family.yaml'}: {' '.join(str(error).split())}") from None
+    return Family(
+        name=folder.name,
+        settings=settings,
+        system=_template(folder / "system.jinja", sources["system.jinja"], _SYSTEM_MAY_SEE),
+        user=_template(folder / "user.jinja", sources["user.jinja"], _USER_MAY_SEE),
+        digest=_digest(sources),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"{path}: {error}") from None
+
+
+def _template(path: Path, source: str, may_see: frozenset[str]) -> jinja2.Template:
+    try:
+        seen = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
+        template = _ENVIRONMENT.from_string(source)
+    except jinja2.TemplateSyntaxError as error:
+        raise PromptError(f"{path}:{error.lineno}: {error.message}") from None
+    if forbidden := sorted(seen - may_see):
+        raise PromptError(f"{path}: the template mentions {forbidden[0]!r}\n  it may see {', '.join(sorted(may_see))}")
+    return template
+
+
+def _digest(value: Any) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class CompiledPrompt:
+    """The fixed part of every prompt about one policy, and the form of the answers."""
+
+    policy: Policy
+    family: Family
+    format: AnswerFormat
+    system: str
+    tokens: int
+    """Of the system turn, by the counter that compiling was given."""
+    dropped: tuple[str, ...] = ()
+    """What the budget left out, in drop order."""
+    _names: tuple[str, ...] = field(default=(), repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over everything that reaches the model but the content."""
+        return _digest([self.system, self.family.digest, self.format.mode, self.format.schema()])
+
+    def ask(self, content: Content) -> Question:
+        """The question that this content makes of the compiled prompt."""
+        shown = literal(content.text)
+        user = self.family.user.render(
+            text=shown,
+            thread=[{"author": literal(turn.author), "text": literal(turn.text)} for turn in content.thread],
+            facts={name: literal(value) for name, value in sorted(content.facts.items())},
+            images=[literal(name) for name in content.images],
+        )
+        return Question(self, user, shown[1:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One content in the slot of one compiled prompt: makes the prompts of each step of an answer."""
+
+    compiled: CompiledPrompt
+    user: str
+    shown: str
+    """The content's text as the slot shows it, without the quotation marks."""
+
+    def rationale(self, *, temperature: float = 0.0, seed: int = 0) -> Prompt:
+        """The first step in ``reasoned`` mode: write the rationale, up to the label."""
+        form = self.compiled.format
+        task = Write(form.rationale_grammar(), _tokens_for(form.rationale_chars + 16), temperature, seed)
+        return self._prompt(form.opening, task)
+
+    def label(self, rationale: str = "") -> Prompt:
+        """Read the label. `rationale` is the text of the rationale step, if there was one."""
+        form = self.compiled.format
+        return self._prompt(form.head(rationale), ReadLabel(form.labels))
+
+    def rest(self, label: Label, rationale: str = "") -> Prompt:
+        """Write what follows the label: ids, quotes, and in ``fast`` mode the rationale."""
+        form = self.compiled.format
+        grammar = form.rest_grammar(label, self.shown)
+        entries = 4 * min(form.quote_chars, max(len(self.shown), 1)) + 4 * 32 + 8 * 12
+        return self._prompt(form.head(rationale) + label, Write(grammar, _tokens_for(entries + form.rationale_chars)))
+
+    def _prompt(self, prefill: str, task: ReadLabel | Write) -> Prompt:
+        return Prompt(self.compiled.system, self.user, prefill, task, self.compiled.format)
+
+
+def _tokens_for(characters: int) -> int:
+    """Tokens enough for this many characters in any vocabulary that writes at least one character a token."""
+    return characters + 16
+
+
+def compile_prompt(
+    policy: Policy,
+    family: Family | str = "default",
+    mode: Mode = "fast",
+    *,
+    budget: int | None = None,
+    count: Callable[[str], int] = estimate_tokens,
+) -> CompiledPrompt:
+    """Binds a policy to a family.
+
+    `budget` is the number of tokens the system turn may have (default: the family's); what goes first when it is exceeded is
+    the rationale, then the borderline notes, then the third and later examples of each rule. Reviewer notes are never in.
+    Raises `PromptError` when the policy does not fit even then.
+    """
+    family = load_family(family) if isinstance(family, str) else family
+    settings = family.settings
+    form = AnswerFormat(
+        rules=tuple(rule.id for rule in policy.rules),
+        exceptions=tuple(exception.id for exception in policy.exceptions),
+        escalations=tuple(escalation.id for escalation in policy.escalations if not escalation.triggers),
+        mode=mode,
+        quote_chars=settings.quote_chars,
+        rationale_chars=settings.rationale_chars if mode == "reasoned" or settings.rationale_in_fast else 0,
+    )
+    limit = budget if budget is not None else settings.budget
+    shown, dropped = policy, []
+    for name, drop in (("", None), *_DROPS):
+        if drop is not None:
+            shown = drop(shown)
+            dropped.append(name)
+        try:
+            system = family.system.render(policy=shown, answer=form).strip()
+        except jinja2.TemplateError as error:
+            raise PromptError(f"prompt family {family.name}: system.jinja: {error}") from None
+        tokens = count(system)
+        if limit is None or tokens <= limit:
+            return CompiledPrompt(policy, family, form, system, tokens, tuple(dropped))
+    raise PromptError(
+        f"{policy.name}: {tokens} tokens in family {family.name!r} where the budget is {limit}, with {', '.join(dropped)} left out\n"
+        "  raise the budget, shorten the rules, or judge rule by rule (plan `rule`)"
+    )
+
+
+def _without_rationale(policy: Policy) -> Policy:
+    return policy.model_copy(update={"rationale": ""})
+
+
+def _without_borderline(policy: Policy) -> Policy:
+    return policy.model_copy(update={"rules": tuple(rule.model_copy(update={"borderline": ()}) for rule in policy.rules)})
+
+
+def _two_examples(policy: Policy) -> Policy:
+    return policy.model_copy(update={"rules": tuple(rule.model_copy(update={"examples": rule.examples[:2]}) for rule in policy.rules)})
+
+
+_DROPS: Final[Sequence[tuple[str, Callable[[Policy], Policy]]]] = (
+    ("rationale", _without_rationale),
+    ("borderline notes", _without_borderline),
+    ("third and later examples", _two_examples),
+)

@@ -1,0 +1,131 @@
+"""What is said about a content: a `Verdict`, or a `Failure` when none could be had.
+
+These are the lines of an outcomes file (schema ``outcome/1``). A finding is what a model wrote; a verdict is what the code
+concludes from it; a failure is never turned into either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from moderator.policy.model import Action, Severity
+from moderator.quoting import Match
+
+Outcome = Literal["allowed", "violates", "allowed_by_exception", "needs_review", "not_covered"]
+Reason = Literal["cut", "unreadable", "refused", "too_long", "timeout", "engine"]
+Method = Literal["label_probability", "votes", "none"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Evidence(_Value):
+    """A quote, verified: `start` and `end` are character offsets into the content's text (end exclusive), null when absent."""
+
+    quote: str
+    start: int | None
+    end: int | None
+    match: Match
+
+
+class FoundRule(_Value):
+    """A rule that holds against the content: found by the model, and not waived by an exception."""
+
+    id: str
+    severity: Severity
+    evidence: tuple[Evidence, ...] = ()
+
+
+class Score(_Value):
+    """How probable it is that the content violates the policy, how that was measured, and whether it was calibrated.
+
+    ``label_probability``: from the probabilities of the label tokens, taken from the full vocabulary and renormalised over the
+    labels. ``votes``: the share of samples that say so. ``none``: no number could be had.
+    """
+
+    value: Annotated[float, Field(ge=0, le=1)] | None
+    method: Method
+    calibrated: bool = False
+    label_mass: float | None = None
+    """The probability of all labels together in the full vocabulary; low: the model did not want to answer in this form."""
+
+
+class Provenance(_Value):
+    """What made the outcome: enough to make it again, and to say honestly that two outcomes are comparable."""
+
+    policy: str
+    policy_digest: str
+    prompt_digest: str
+    engine: str
+    model: str
+    adapter_digest: str | None = None
+    parameters: Mapping[str, Any] = {}
+
+
+class Usage(_Value):
+    """Tokens over all calls for this content, and its share of the wall-clock time of its batch."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    latency_ms: float = 0.0
+
+
+class _OutcomeLine(_Value):
+    schema_: Literal["outcome/1"] = Field(default="outcome/1", alias="schema")
+
+
+class Verdict(_OutcomeLine):
+    """What the code concludes about one content under one policy."""
+
+    kind: Literal["verdict"] = "verdict"
+    content_id: str
+    policy: str
+    outcome: Outcome
+    rules: tuple[FoundRule, ...] = ()
+    """The rules that hold, the leading one first. Under ``allowed_by_exception``: those that were waived."""
+    exceptions: tuple[str, ...] = ()
+    escalations: tuple[str, ...] = ()
+    severity: Severity = "none"
+    action: Action = "none"
+    """What the policy recommends. The machine takes none of these."""
+    score: Score
+    rationale: str = ""
+    """The model's, for reviewers. A justification, not a cause; never shown to the author of the content."""
+    notice: str = ""
+    """The policy's words for the author of the content."""
+    missing: tuple[str, ...] = ()
+    """Kinds of context without which this cannot be decided."""
+    provenance: Provenance
+    usage: Usage = Usage()
+    metadata: Mapping[str, Any] = {}
+
+    @property
+    def violates(self) -> bool:
+        return self.outcome == "violates"
+
+
+class Failure(_OutcomeLine):
+    """No verdict could be had for this content, and why. What that means is the caller's decision."""
+
+    kind: Literal["failure"] = "failure"
+    content_id: str
+    policy: str
+    reason: Reason
+    detail: str
+    provenance: Provenance
+    metadata: Mapping[str, Any] = {}
+
+
+AnyOutcome = Annotated[Verdict | Failure, Field(discriminator="kind")]
+OUTCOME: TypeAdapter[Verdict | Failure] = TypeAdapter(AnyOutcome)
+"""Reads and describes an outcome line: ``OUTCOME.validate_json(line)``, ``OUTCOME.json_schema(by_alias=True)``."""
+
+
+def to_line(outcome: Verdict | Failure) -> str:
+    """The outcome as one JSON line, without the line break."""
+    return outcome.model_dump_json(by_alias=True)
