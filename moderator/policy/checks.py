@@ -14,7 +14,7 @@ NOTICE_CHARS = 2000
 """What a statement of reasons may hold."""
 _REUSED_BELOW = 0.3
 _CONDITION_WORDS = 5
-"""Fewer words cannot say when an exception applies."""
+"""Prose of fewer words does not say when an exception applies."""
 
 
 def check_policy(file: str, policy: Policy, document: Document | None = None) -> Iterator[Finding]:
@@ -97,7 +97,7 @@ def _exceptions(file: str, policy: Policy) -> Iterator[Finding]:
                 what = f"exception `{exception.id}` covers `{rule_id}`, which only a person decides"
                 hint = f"take `{rule_id}` out of `Covers`; what speaks for the author is for the person to weigh"
                 yield Finding(file, exception.line, "P301", what, hint)
-        if len(f"{exception.requires} {exception.text}".split()) < _CONDITION_WORDS:
+        if not exception.requires and len(exception.text.split()) < _CONDITION_WORDS:
             what = f"exception `{exception.id}` has no condition: nothing of {_listed(exception.covers)} is sure to be enforced"
             yield Finding(file, exception.line, "P303", what, "write `- Requires: what must be seen in the content`")
 

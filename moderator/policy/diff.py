@@ -216,6 +216,8 @@ def _same_meaning(field: str, before: Any, after: Any) -> bool:
     """Whether two values differ in layout or in the order of a list only; the order of precedence is its meaning."""
     if isinstance(before, str) and isinstance(after, str):
         return before.split() == after.split()
+    if isinstance(before, dict) and isinstance(after, dict):
+        return all(before[key] == after[key] or _same_meaning(key, before[key], after[key]) for key in before)
     if isinstance(before, list) and isinstance(after, list) and field not in ("precedence", "variant"):
         return sorted(map(_key, before)) == sorted(map(_key, after))
     return False
@@ -263,7 +265,8 @@ def _shown(value: Any) -> str:
         return "(none)"
     if isinstance(value, dict) and {"label", "text"} <= value.keys():
         decided = f" ({value['decided_by']})" if value["decided_by"] else ""
-        return f'{value["label"]}{decided}: "{value["text"]}"'
+        note = f" – {value['note']}" if value["note"] else ""
+        return f'{value["label"]}{decided}: "{value["text"]}"{note}'
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
     if isinstance(value, list):

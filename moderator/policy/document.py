@@ -12,7 +12,7 @@ from moderator.policy.model import Kind, Reference
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
 _DROPPED = "\x00"
 """Marks where a comment stood, so that a line that held nothing else goes too. No other NUL is left in the text by then."""
 _HEADING = re.compile(r"(#{1,6})(?:\s+(.*?))?(?:\s+#+)?\s*")
@@ -119,7 +119,7 @@ def _split_front(lines: list[Line], reading: Reading) -> tuple[tuple[Line, ...] 
 
 def _without_comments(lines: list[Line], reading: Reading) -> list[Line]:
     text = "\n".join(line.text for line in lines)
-    text = _COMMENT.sub(lambda match: _DROPPED + ("\n" + _DROPPED) * match.group().count("\n"), text)
+    text = _COMMENT.sub(_dropped, text)
     kept = []
     for line, rest in zip(lines, text.split("\n") if lines else (), strict=True):
         if "<!--" in rest:
@@ -128,6 +128,11 @@ def _without_comments(lines: list[Line], reading: Reading) -> list[Line]:
         if shown.strip() or _DROPPED not in rest:
             kept.append(Line(line.number, shown))
     return kept
+
+
+def _dropped(comment: re.Match[str]) -> str:
+    """Marks in the place of a closed comment, one a line."""
+    return _DROPPED + ("\n" + _DROPPED) * comment[0].count("\n") if comment[1] else comment[0]
 
 
 def _split_headings(lines: list[Line], reading: Reading) -> tuple[tuple[Line, ...], list[Block]]:

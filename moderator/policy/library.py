@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from moderator.assets import directory, policy_slugs
@@ -14,7 +15,7 @@ from moderator.policy.overlay import resolve
 from moderator.policy.parse import parse_overlay, parse_policy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PolicySource:
     """A policy and its overlays: every variant of it can be had without another look at the files."""
 
@@ -25,7 +26,7 @@ class PolicySource:
     def slug(self) -> str:
         return self.policy.slug
 
-    @property
+    @cached_property
     def context_keys(self) -> frozenset[str]:
         """The context keys that can make a difference; all others leave the policy as it is."""
         keys = {key for overlay in self.overlays for key in overlay.when}

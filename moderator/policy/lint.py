@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path, PurePath
 
@@ -67,7 +67,7 @@ def lint_file(
     except PolicyError as error:
         return in_order(_from_problem(problem) for problem in error.problems)
     before = (previous or {}).get(path.stem, options.previous)
-    return lint_text(text, str(path), _with(options, bases, before))
+    return lint_text(text, str(path), replace(options, bases=bases, previous=before))
 
 
 def lint_folder(
@@ -76,17 +76,6 @@ def lint_folder(
     """All findings about the policies and overlays in a folder."""
     paths = sorted(path for path in folder.glob("*.md") if path.stem == path.stem.lower())
     return in_order(finding for path in paths for finding in lint_file(path, options, previous))
-
-
-def _with(options: LintOptions, bases: Sequence[Policy] | None, previous: Policy | None) -> LintOptions:
-    return LintOptions(
-        today=options.today,
-        suite_texts=options.suite_texts,
-        previous=previous,
-        bases=bases,
-        budget=options.budget,
-        estimate=options.estimate,
-    )
 
 
 def _from_problem(problem: Problem) -> Finding:
@@ -116,10 +105,11 @@ def _overlay_findings(file: str, overlay: Overlay, document: Document, options: 
         there = ", ".join(f"`{base.version}`" for base in bases) or "none"
         what = f"`{overlay.base}@{overlay.compatible}` fits no version of `{overlay.base}`"
         yield Finding(file, front_line(document, "extends"), "P503", what, f"versions that are there: {there}")
-    known: Iterable[Policy] = fitting or bases
-    terms = [definition.term for base in known for definition in base.definitions]
-    ids = {part_id for base in known for part_id in _ids(base)} | _ids(overlay)
-    yield from check_wording(file, document, overlay.definitions, [*terms, *(d.term for d in overlay.definitions)], ids)
+    known = fitting or bases
+    parts: tuple[Policy | Overlay, ...] = (*known, overlay)
+    terms = [definition.term for part in parts for definition in part.definitions]
+    ids = {part_id for part in parts for part_id in _ids(part)}
+    yield from check_wording(file, document, overlay.definitions, terms if known else None, ids if known else None)
     for base in fitting:
         yield from _variant_findings(file, base, overlay)
 

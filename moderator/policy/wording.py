@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from moderator.policy.document import Block, Document, Line, nearest
@@ -15,7 +15,7 @@ _JUDGED = ("Scope", "Definitions", "Rules", "Exceptions", "Escalation")
 _SHOWN = ("Rationale", *_JUDGED)
 """Sections that may reach the model."""
 
-_QUOTED = re.compile(r'"[^"]*"|“[^”]*”|`[^`]*`')
+_QUOTED = re.compile(r'"[^"]*"|“[^“”]*”|`[^`]*`')
 _EMPHASIS = re.compile(r"(?<![*\w\\])\*(?![*\s])([^*]+?)(?<![\s\\])\*(?!\*)")
 _ID = re.compile(r"\b[A-Z]{1,4}[1-9][0-9]{0,3}\b")
 _HEDGES = (
@@ -32,7 +32,7 @@ _START = r"(?:^|[.:;!?]\s+|\b(?:must|should|always|only|please|then|you|model|sh
 _INSTRUCTION = re.compile(
     rf"{_START}(?:answer|respond|reply)\s+(?:with|only|in|as|exactly|by)\b"
     rf"|{_START}(?:output|return|print|emit)\s+(?:with|only|in|as|exactly|a|an|the|one|your|json|valid|yes|no|\S*label)\b"
-    r"|^\s*(?:[-*]\s+)?output\s*:"
+    r"|(?:^\s*(?:[-*]\s+)?|[.;!?]\s+)output\s*:"
     r"|\b(?:output|answer|response|label)\s+format\b"
     r"|\b(?:in|as|valid|a)\s+json\b|\bjson\s+(?:object|only|format|schema)\b"
     r"|\bthink\s+step\s+by\s+step\b"
@@ -55,16 +55,18 @@ class Passage:
 
 
 def check_wording(
-    file: str, document: Document, own: Sequence[Definition], terms: Iterable[str], ids: Iterable[str]
+    file: str, document: Document, own: Sequence[Definition], terms: Sequence[str] | None, ids: Collection[str] | None
 ) -> Iterator[Finding]:
-    """All checks of wording. `own`: definitions of this document; `terms` and `ids`: all that it may name, its base's too."""
+    """All checks of wording. `own`: definitions of this document; `terms` and `ids`: all that it may name, None: not known."""
     shown = list(_passages(document, _SHOWN))
     judged = [passage for passage in shown if passage.section in _JUDGED]
-    yield from _undefined_terms(file, shown, tuple(terms))
+    if terms is not None:
+        yield from _undefined_terms(file, shown, terms)
     yield from _unused_definitions(file, shown, own)
     yield from _hedges(file, judged)
     yield from _instructions(file, shown)
-    yield from _dangling_ids(file, shown, frozenset(ids))
+    if ids is not None:
+        yield from _dangling_ids(file, shown, ids)
 
 
 def shown_text(document: Document) -> str:
@@ -117,7 +119,7 @@ def _instructions(file: str, passages: Sequence[Passage]) -> Iterator[Finding]:
             yield Finding(file, passage.line_at(match.start()), "P104", f"instruction to the model: `{phrase}`", hint)
 
 
-def _dangling_ids(file: str, passages: Sequence[Passage], ids: frozenset[str]) -> Iterator[Finding]:
+def _dangling_ids(file: str, passages: Sequence[Passage], ids: Collection[str]) -> Iterator[Finding]:
     """Words that look like one of the policy's own ids; `H2O` or `E10` in a policy with other letters are left alone."""
     letters = {part_id.rstrip("0123456789") for part_id in ids}
     for passage in passages:

@@ -40,7 +40,7 @@ SOUND = (
 CASES = {
     "P001": ("- Severity: low", "- Severity: lowish"),
     "P101": ("Contempt.\n", "Contempt of a *protected\ngroup*.\n"),
-    "P102": ("- **Slur** (`slur`)", "- **Target** (`target`): a person.\n- **Slur** (`slur`)"),
+    "P102": ("- **Slur** (`slur`)", "- **Mob** (`mob`): many persons.\n- **Slur** (`slur`)"),
     "P103": ("Contempt.\n", "Contempt, in most\ncases.\n"),
     "P104": ("Contempt.\n", "Contempt.\nIf so, you must answer with the id of the rule.\n"),
     "P105": ("Contempt.\n", "Contempt that H7 does not name.\n"),
@@ -50,10 +50,7 @@ CASES = {
     "P205": ('- allowed: "the word', '- allowed (X1): "the word'),
     "P301": ("- Severity: low\n", "- Severity: low\n- Review: human\n"),
     "P302": ("- Never for: H2", "- Never for: H2, H3"),
-    "P303": (
-        "- Requires: the text rejects what it\n  quotes\n- Outcome: label\n- Review: human\n\nReports and quotes.",
-        "Quotes.",
-    ),
+    "P303": ("- Requires: the text rejects what it\n  quotes\n", ""),
     "P304": ("- Applies to: post, comment", "- Applies to: post, coment"),
     "P401": ("1. H1 > H2", "1. H1 > H2\n2. H2 > H3 > H1"),
     "P402": ('- H3: "Please be kind."\n', ""),
@@ -96,7 +93,7 @@ def test_a_fault_is_found_once_and_nothing_else(code: str, sound: str) -> None:
     ("code", "text"),
     [
         ("P101", "Contempt of a *protected"),
-        ("P102", "**Target**"),
+        ("P102", "**Mob**"),
         ("P103", "Contempt, in most"),
         ("P104", "If so, you must answer"),
         ("P105", "Contempt that H7"),
@@ -220,16 +217,12 @@ def test_an_overlay_without_its_base_fits_nothing(overlay_document: str, tmp_pat
 def test_an_overlay_that_cannot_be_applied_is_found(document: str, overlay_document: str) -> None:
     text = overlay_document.replace("### E1\n", "### E9\n")
     findings = lint_text(text, "hate.teen.md", LintOptions(bases=(parse_policy(document),)))
-    assert [(f.code, f.what) for f in findings] == [("P503", "`E9` is not in `hate@1.2.0` (did you mean `E2`?)")]
+    assert [(f.code, f.what) for f in findings] == [("P503", "`E9` is not in `hate@1.2.0`")]
 
 
 def test_what_an_overlay_breaks_in_the_policy_is_told_of_the_overlay(sound: str, overlay_document: str) -> None:
-    text = (
-        overlay_document.replace("H3", "H4")
-        .replace('- H4: "We hid your post."', "")
-        .replace("- Applies to: post", "- Review: human")
-    )
-    text = text.replace("- Covers: H1, H4", "- Covers: H2, H4")
+    text = overlay_document.replace("H3", "H4").replace('- H4: "We hid your post."', "")
+    text = text.replace("- Applies to: post", "- Review: human").replace("- Covers: H1, H4", "- Covers: H2, H4")
     findings = lint_text(text, "hate.teen.md", LintOptions(bases=(parse_policy(sound),)))
     assert codes(findings) == ["P402", "P301"]
     assert [text.splitlines()[finding.line - 1] for finding in findings] == ["### H4 Bullying", "### X2 Speaking up"]

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moderator.errors import PolicyError
@@ -187,12 +187,14 @@ def test_shipped_policies_parse(slug: str) -> None:
     assert load_policy(slug).slug == slug
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text())
 def test_arbitrary_text_gives_nothing_but_a_policy_error(text: str) -> None:
     with pytest.raises(PolicyError):
         parse_document(text, "any.md")
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(PIECES, max_size=80).map("".join))
 def test_shuffled_documents_give_nothing_but_a_policy_error(text: str) -> None:
     for file in ("any.md", "any.teen.md"):
@@ -202,6 +204,7 @@ def test_shuffled_documents_give_nothing_but_a_policy_error(text: str) -> None:
             continue
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, len(DOCUMENT)), st.integers(0, 60), st.text(max_size=8))
 def test_damaged_documents_give_nothing_but_a_policy_error(start: int, length: int, put: str) -> None:
     with suppress(PolicyError):

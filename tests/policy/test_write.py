@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moderator.policy import (
@@ -21,13 +21,14 @@ from moderator.policy import (
     write_policy,
 )
 
-WORDS = st.text(st.sampled_from("abcXYZ àß漢🐀0-–:;,.!?*_()[]'<>#&\\/"), min_size=1).map(lambda t: f"a{t}z".replace("<!--", ""))
-QUOTED = st.text(st.sampled_from("abc àß漢🐀 0–-:;,.!?*_()[]'\"<>#&/“”"), min_size=1).map(
-    lambda t: f"a{t}z".replace("<!--", "")
-)
-LINES = WORDS.map(lambda text: " ".join(text.split()))
+
+def _one_line(text: str) -> str:
+    return " ".join(f"a{text}z".replace("<!--", "").split())
+
+
+LINES = st.text(st.sampled_from("abcXYZ àß漢🐀0-–:;,.!?*_()[]'<>#&\\/"), min_size=1).map(_one_line)
+FLAT = st.text(st.sampled_from("abc àß漢🐀 0–-:;,.!?*_()[]'\"<>#&/“”"), min_size=1).map(_one_line)
 PROSE = st.one_of(st.just(""), st.lists(LINES, min_size=1, max_size=3).map("\n\n".join))
-FLAT = QUOTED.map(lambda text: " ".join(text.split()))
 LISTS = st.lists(LINES, max_size=2).map(tuple)
 
 
@@ -95,6 +96,7 @@ def policies(draw: st.DrawFn) -> Policy:
     )
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(policies())
 def test_a_written_policy_parses_to_the_same_value(policy: Policy) -> None:
     assert parse_policy(write_policy(policy)).model_dump() == policy.model_dump()
