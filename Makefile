@@ -52,7 +52,7 @@ lint: .venv/dev ## ruff, and the linter over the shipped policies
 	.venv/bin/moderator policy lint --strict --today 2026-11-23
 
 types: .venv/dev ## mypy, strict
-	.venv/bin/mypy moderator tests finetune benchmarks
+	.venv/bin/mypy moderator benchmarks tests
 
 wheel: .venv/dev ## build the wheel and look into it
 	rm -rf dist && .venv/bin/python -m build --wheel --outdir dist > /dev/null

@@ -1,9 +1,9 @@
 """Policy documents in, structured verdicts out.
 
-    from moderator import Moderator
-
-    moderator = Moderator("hate")
-    verdict = moderator.judge("...")
+>>> from moderator import Moderator
+>>> moderator = Moderator("hate")
+>>> moderator.judge("good morning").outcome
+'allowed'
 """
 
 from moderator.answer import AnswerFormat, Finding
@@ -34,8 +34,8 @@ __all__ = [
     "AnswerFormat",
     "Appeal",
     "Case",
-    "Completion",
     "CompiledPrompt",
+    "Completion",
     "Content",
     "DataError",
     "Engine",

@@ -1,7 +1,7 @@
 """The written form of an answer: its grammar, its reader and its writer. Serving reads with it, training writes with it.
 
-An answer is compact JSON. Its label is the value of ``violates``, one of `LABELS`; what follows depends on the label, one closed
-alternative each, so that a contradiction ("no", with rules) cannot be written:
+An answer is compact JSON. Its label is the value of ``violates``, one of `LABELS`; what follows depends on the label, one
+closed alternative each, so that a contradiction ("no", with rules) cannot be written:
 
     {"violates":"no"}
     {"violates":"yes","rules":[{"id":"H1","quote":"..."}],"exceptions":[],"escalations":[]}
@@ -9,7 +9,8 @@ alternative each, so that a contradiction ("no", with rules) cannot be written:
     {"violates":"unknown","rules":[],"escalations":["E2"],"missing":["thread"]}
     {"violates":"none"}
 
-In ``reasoned`` mode a bounded ``rationale`` stands before ``violates``; in ``fast`` mode it stands last, if the family asks for one.
+In ``reasoned`` mode a bounded ``rationale`` stands before ``violates``; in ``fast`` mode it stands last, if the family asks
+for one.
 Grammars are llguidance Lark (the engine behind vLLM's ``guidance`` backend too). A quote can only be a piece of the content.
 """
 
@@ -17,9 +18,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, NoReturn, get_args
 
 from moderator.errors import AnswerError
 from moderator.quoting import chunks, literal
@@ -34,6 +35,8 @@ MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 _MAX_RULES = 4
 _MAX_IDS = 3
+_SHOWN_OF_A_WRONG_VALUE = 24
+"""Characters, in messages: what stands there was written by a model, and may be the content's own words."""
 _FIELDS: Final[Mapping[Label, tuple[str, ...]]] = {
     "no": (),
     "yes": ("rules", "exceptions", "escalations"),
@@ -42,10 +45,15 @@ _FIELDS: Final[Mapping[Label, tuple[str, ...]]] = {
     "none": (),
 }
 """The fields that follow each label, in the order in which they are written."""
-_AT_LEAST: Final[Mapping[tuple[Label, str], int]] = {("yes", "rules"): 1, ("exception", "rules"): 1, ("exception", "exceptions"): 1}
+_AT_LEAST: Final[Mapping[tuple[Label, str], int]] = {
+    ("yes", "rules"): 1,
+    ("exception", "rules"): 1,
+    ("exception", "exceptions"): 1,
+}
 
 _LABEL_HEAD = '"violates":"'
 _STRING_CHARACTER = r'([^"\\\x00-\x1f\x7f-\x9f]|\\["\\nrt])'
+_RATIONALE_STEP = re.compile(_STRING_CHARACTER + '*",' + _LABEL_HEAD)
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -97,13 +105,18 @@ class AnswerFormat:
     def rationale_grammar(self) -> str:
         """Lark for what follows `opening` in ``reasoned`` mode, up to the label."""
         to_label = _terminal('",' + _LABEL_HEAD)
-        return f"start: TEXT {to_label}\nTEXT: /{_STRING_CHARACTER}{{1,{self.rationale_chars}}}/\n"
+        return f"start: TEXT {to_label}\nTEXT: /{_STRING_CHARACTER}{{0,{self.rationale_chars}}}/\n"
+
+    def is_rationale_step(self, text: str) -> bool:
+        """Whether a text is what `rationale_grammar` describes, of any length: it ends at the label and states none itself."""
+        return _RATIONALE_STEP.fullmatch(text) is not None
 
     def rest_grammar(self, label: Label, shown: str) -> str:
         """Lark for what follows the label, its closing quotation mark first.
 
         `shown` is the content as its slot shows it, without the quotation marks: a quote is a run of its words.
         """
+        pieces = chunks(shown)
         parts = ['"\\""']
         terminals: dict[str, str] = {}
         for field in self._fields(label):
@@ -119,20 +132,24 @@ class AnswerFormat:
             terminals["TEXT"] = f"/{_STRING_CHARACTER}{{0,{self.rationale_chars}}}/"
         lines = ["start: " + " ".join([*parts, '"}"'])]
         if "rules" in self._fields(label):
-            quote = "QUOTE" if shown.strip() else ""
+            # where no piece can be quoted the quote is empty: a terminal that matches nothing would end the writing
+            quote = "QUOTE" if any(piece.strip() and len(piece) <= self.quote_chars for piece in pieces) else ""
             lines.append(" ".join(["rule:", _terminal('{"id":"'), "RULE", _terminal('","quote":"'), quote, _terminal('"}')]))
             terminals["RULE"] = _choice(map(_terminal, self.rules))
             if quote:
                 terminals["QUOTE"] = f"PIECES & /(?s:.{{1,{self.quote_chars}}})/"
-                terminals["PIECES"] = '%regex {"substring_chunks": ' + json.dumps(chunks(shown)) + "}"
+                terminals["PIECES"] = '%regex {"substring_chunks": ' + json.dumps(pieces) + "}"
         return "\n".join([*lines, *(f"{name}: {value}" for name, value in terminals.items())]) + "\n"
 
     def schema(self) -> dict[str, Any]:
-        """JSON Schema of a whole answer, for engines that take nothing finer. The order of properties is the order of writing."""
+        """JSON Schema of a whole answer, for engines that take nothing finer; properties in the order of writing."""
         return {"anyOf": [self._alternative(label) for label in self.labels]}
 
     def write(self, finding: Finding) -> str:
-        """The finding as an answer; `read` gives it back. Raises `AnswerError` for ids that the policy does not have."""
+        """The finding as an answer; `read` gives it back. A rationale is cut at its bound, a quote is not.
+
+        Raises `AnswerError` for ids that the policy does not have, and for a quote that is longer than an answer may have.
+        """
         self._check(finding)
         fields: list[str] = []
         if self.mode == "reasoned":
@@ -140,7 +157,7 @@ class AnswerFormat:
         fields.append(f'{_LABEL_HEAD}{finding.label}"')
         for field in self._fields(finding.label):
             if field == "rules":
-                written = [f'{{"id":"{rule.id}","quote":{literal(rule.quote)}}}' for rule in finding.rules]
+                written = [f'{{"id":"{rule.id}","quote":{self._quote(rule.quote)}}}' for rule in finding.rules]
             else:
                 written = [f'"{value}"' for value in getattr(finding, field)]
             fields.append(f'"{field}":[{",".join(written)}]')
@@ -149,30 +166,39 @@ class AnswerFormat:
         return "{" + ",".join(fields) + "}"
 
     def read(self, text: str) -> Finding:
-        """The finding that an answer states. Raises `AnswerError` when it is not JSON, not of this form, or cites unknown ids."""
-        try:
-            answer = json.loads(text)
-        except ValueError as error:
-            raise AnswerError(f"answer: not JSON: {error}") from None
-        if not isinstance(answer, dict):
-            raise AnswerError(f"answer: an object was expected, not {type(answer).__name__}")
+        """The finding that an answer states. Raises `AnswerError` when it is not JSON, not of this form, or cites unknown ids.
+
+        Strings may be longer than their bounds: not every engine can be held to them. An id given twice is taken once.
+        """
+        answer = _parse(text)
         label = answer.get("violates")
         if label not in self.labels:
-            raise AnswerError(f"answer: `violates` is {label!r}, not one of {', '.join(self.labels)}")
+            raise AnswerError(f"answer: `violates` is {_brief(label)}, not one of {', '.join(self.labels)}")
         expected = {"violates", *self._fields(label)} | ({"rationale"} if self.mode == "reasoned" else set())
         # a rationale that stands last explains and decides nothing: an answer without it is whole
         if set(answer) - {"rationale"} != expected - {"rationale"} or ("rationale" in expected and "rationale" not in answer):
-            raise AnswerError(f"answer: fields {sorted(answer)} where {sorted(expected)} were expected for {label!r}")
+            raise AnswerError(f"answer: {_differing(answer, expected)} with {label!r}")
         finding = Finding(
             label=label,
             rules=tuple(_rule(entry) for entry in _list(answer, "rules")),
-            exceptions=tuple(dict.fromkeys(_list(answer, "exceptions"))),
-            escalations=tuple(dict.fromkeys(_list(answer, "escalations"))),
-            missing=tuple(dict.fromkeys(_list(answer, "missing"))),
+            exceptions=tuple(_list(answer, "exceptions")),
+            escalations=tuple(_list(answer, "escalations")),
+            missing=tuple(_list(answer, "missing")),
             rationale=_text(answer, "rationale"),
         )
         self._check(finding)
-        return finding
+        return replace(
+            finding,
+            exceptions=tuple(dict.fromkeys(finding.exceptions)),
+            escalations=tuple(dict.fromkeys(finding.escalations)),
+            missing=tuple(dict.fromkeys(finding.missing)),
+        )
+
+    def _quote(self, quote: str) -> str:
+        written = literal(quote)
+        if len(written) - 2 > self.quote_chars:
+            raise AnswerError(f"answer: a quote of {len(written) - 2} characters where {self.quote_chars} may be written")
+        return written
 
     @property
     def _rationale_last(self) -> bool:
@@ -206,15 +232,16 @@ class AnswerFormat:
 
     def _check(self, finding: Finding) -> None:
         if finding.label not in self.labels:
-            raise AnswerError(f"answer: label {finding.label!r} is not one of {', '.join(self.labels)}")
-        cited = {"rules": tuple(rule.id for rule in finding.rules), **{f: getattr(finding, f) for f in ("exceptions", "escalations", "missing")}}
-        for field, values in cited.items():
+            raise AnswerError(f"answer: label {_brief(finding.label)} is not one of {', '.join(self.labels)}")
+        for field in ("rules", "exceptions", "escalations", "missing"):
+            values = [rule.id for rule in finding.rules] if field == "rules" else getattr(finding, field)
             if unknown := [value for value in values if value not in self._values(field)]:
-                raise AnswerError(f"answer: {field} cites {unknown[0]!r}, which the policy does not have")
+                raise AnswerError(f"answer: {field} cites {_brief(unknown[0])}, which the policy does not have")
             if field in self._fields(finding.label):
                 low, high = self._bounds(finding.label, field)
                 if not low <= len(values) <= high:
-                    raise AnswerError(f"answer: {len(values)} {field} where {low} to {high} may be given with {finding.label!r}")
+                    given = f"{len(values)} {field} where {low} to {high} may be given"
+                    raise AnswerError(f"answer: {given} with {finding.label!r}")
             elif values:
                 raise AnswerError(f"answer: {field} cannot be given with {finding.label!r}")
 
@@ -228,13 +255,54 @@ def _terminal(text: str) -> str:
     return json.dumps(text)
 
 
-def _choice(alternatives: Any) -> str:
+def _choice(alternatives: Iterable[str]) -> str:
     return " | ".join(alternatives)
 
 
 def _string(text: str, limit: int) -> str:
     """A JSON string that the grammar can produce: bounded, without the characters it leaves out."""
     return json.dumps(_UNWRITABLE.sub(" ", text)[:limit], ensure_ascii=False)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """One JSON object and nothing else, stricter than `json.loads`: no name twice (it would take the last), no NaN."""
+    try:
+        answer = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+    except RecursionError:
+        raise AnswerError("answer: not JSON: nested too deep") from None
+    except ValueError as error:
+        raise AnswerError(f"answer: not JSON: {error}") from None
+    if not isinstance(answer, dict):
+        raise AnswerError(f"answer: an object was expected, not {type(answer).__name__}")
+    return answer
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise AnswerError(f"answer: {_brief(name)} is given twice")
+        made[name] = value
+    return made
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise AnswerError(f"answer: not JSON: {name}")
+
+
+def _brief(value: object) -> str:
+    """A value as a message shows it: its beginning if it is a string, else its kind."""
+    if not isinstance(value, str):
+        return "missing" if value is None else f"a {type(value).__name__}"
+    short = value[:_SHOWN_OF_A_WRONG_VALUE]
+    return repr(short) + ("..." if len(value) > len(short) else "")
+
+
+def _differing(answer: Mapping[str, Any], expected: Set[str]) -> str:
+    """What is too much in an answer, or else what it lacks."""
+    if surplus := sorted(set(answer) - expected - {"rationale"}):
+        return f"field {_brief(surplus[0])} cannot be given"
+    return f"field {min(expected - set(answer))!r} is missing"
 
 
 def _list(answer: Mapping[str, Any], field: str) -> Sequence[Any]:

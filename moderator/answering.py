@@ -3,15 +3,17 @@
 fast:      read the label; for what is flagged or uncertain, write ids, quotes and rationale behind it.
 reasoned:  write the rationale; read the label; write ids and quotes behind it.
 
-The label is always read the same way: one position, full-vocabulary probabilities. All steps of one question share their prompt's
-beginning, so an engine that caches prefixes pays the content once.
+The label is always read the same way: one position, full-vocabulary probabilities. All steps of one question share their
+prompt's beginning, so an engine that caches prefixes pays the content once.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Final, cast
 
 from moderator.answer import LABELS, Finding, Label
 from moderator.engines import Completion, Engine
@@ -20,6 +22,8 @@ from moderator.prompt import Prompt, Question
 from moderator.verdict import Reason
 
 _SAMPLING_TEMPERATURE = 0.7
+# within the user turn's JSON strings, so quotation marks have backslashes before them, and white space may be spelled out
+_ORDERED_ANSWER: Final = re.compile(r"""violates\\*["'](?:\s|\\+[nrt])*:(?:\s|\\+[nrt])*\\*["'](\w+)""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def answer_all(
         if completion.whole:
             run.take_whole(completion, thresholds)
         else:
-            run.rationale = completion.text
+            run.take_rationale(completion)
 
     waiting = [run for run in runs if run.waits]
     for run, completion in _ask(engine, waiting, [run.question.label(run.rationale) for run in waiting]):
@@ -115,16 +119,26 @@ class _Run:
             return
         reading = Reading(finding.label)
         if completion.labels is not None:
-            reading = read_label(completion.labels, completion.label_leads, thresholds)
+            reading = self._reading(completion, thresholds)
             reading = replace(reading, label=finding.label, certain=reading.certain and reading.label == finding.label)
+        if finding.label in map(str.lower, _ORDERED_ANSWER.findall(self.question.user)):
+            # the content spells this very answer out: whether the model judged or copied, nobody can say
+            reading = replace(reading, certain=False)
         self.answer.finding, self.answer.reading = finding, reading
+
+    def take_rationale(self, completion: Completion) -> None:
+        """What was written before the label. Where it does not stop there, it would give the label itself."""
+        if self.question.compiled.format.is_rationale_step(completion.text):
+            self.rationale = completion.text
+        else:
+            self._fail("the rationale does not end where the label begins")
 
     def take_label(self, completion: Completion, thresholds: Thresholds) -> None:
         """The label read. A certain ``no`` or ``none`` ends the answer in ``fast`` mode: it has no ids to write."""
         if completion.labels is None:
-            self.answer.problem, self.answer.detail = "unreadable", "the engine gave no label probabilities"
+            self._fail("the engine gave no label probabilities")
             return
-        reading = read_label(completion.labels, completion.label_leads, thresholds)
+        reading = self._reading(completion, thresholds)
         self.answer.reading = reading
         if reading.label in ("no", "none"):
             form = self.question.compiled.format
@@ -136,7 +150,18 @@ class _Run:
         reading = self.answer.reading
         if reading is not None:
             form = self.question.compiled.format
-            self.answer.finding = self._read(form.head(self.rationale) + reading.label + completion.text)
+            finding = self._read(form.head(self.rationale) + reading.label + completion.text)
+            if finding is not None and finding.label != reading.label:
+                self._fail(f"the label was read as {reading.label!r} and written as {finding.label!r}")
+            else:
+                self.answer.finding = finding
+
+    def _reading(self, completion: Completion, thresholds: Thresholds) -> Reading:
+        given = completion.labels or {}
+        if strange := sorted(set(given) - set(LABELS)):
+            raise EngineError(f"label read: {strange[0]!r} is not a label")
+        form = self.question.compiled.format
+        return read_label({label: given.get(label, 0.0) for label in form.labels}, completion.label_leads, thresholds)
 
     def _written_rationale(self) -> str:
         form = self.question.compiled.format
@@ -147,31 +172,29 @@ class _Run:
         try:
             return self.question.compiled.format.read(text)
         except AnswerError as error:
-            self.answer.problem, self.answer.detail = "unreadable", str(error)
+            self._fail(str(error))
             return None
+
+    def _fail(self, detail: str) -> None:
+        self.answer.problem, self.answer.detail = "unreadable", detail
 
 
 def read_label(probabilities: Mapping[str, float], leads: bool, thresholds: Thresholds) -> Reading:
-    """The reading that full-vocabulary label probabilities give.
+    """The reading that full-vocabulary label probabilities give. Values that are no probabilities give an uncertain one.
 
-    An uncertain read that leans to ``no`` is given the most probable other label, so that the rules at issue get written down
-    for the person who decides.
+    Of two labels that are equally probable it is not ``no``. An uncertain read that leans to ``no`` is given the most probable
+    other label, so that the rules at issue get written down for the person who decides.
     """
     mass = sum(probabilities.values())
-    if mass <= 0:
+    if not all(math.isfinite(value) and value >= 0 for value in probabilities.values()) or mass <= 0:
         return Reading("unknown", certain=False, mass=0.0)
     shares = {label: probability / mass for label, probability in probabilities.items()}
-    label = max(shares, key=lambda name: shares[name])
+    label = max(shares, key=lambda name: (shares[name], name != "no"))
     certain = leads and mass >= thresholds.mass and shares[label] >= thresholds.confidence
     if not certain and label in ("no", "none"):
-        label = max((name for name in shares if name not in ("no", "none")), key=lambda name: shares[name])
-    return Reading(_label(label), certain, mass, shares)
-
-
-def _label(name: str) -> Label:
-    if name not in LABELS:
-        raise EngineError(f"label read: {name!r} is not a label")
-    return cast(Label, name)
+        others = (name for name in shares if name not in ("no", "none"))
+        label = max(others, key=lambda name: shares[name], default="unknown")
+    return Reading(cast(Label, label), certain, mass, shares)
 
 
 def _ask(engine: Engine, runs: Sequence[_Run], prompts: Sequence[Prompt]) -> list[tuple[_Run, Completion]]:

@@ -50,7 +50,10 @@ class Case(_Value):
     def as_content(self) -> Content:
         """The content as it is shown for review: reports and appeal join the thread as what they are, words of users;
         facts about the author and earlier outcomes join the facts of the platform."""
-        said = [Turn(author=f"report{f' ({report.policy})' if report.policy else ''}", text=report.reason) for report in self.reports]
+        said = [
+            Turn(author=f"report ({report.policy})" if report.policy else "report", text=report.reason)
+            for report in self.reports
+        ]
         if self.appeal:
             said.append(Turn(author=f"appeal by the {self.appeal.appellant}", text=self.appeal.statement))
             if self.appeal.new_evidence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -15,9 +15,10 @@ from moderator.answering import Answer, Thresholds, answer_all
 from moderator.case import Advice, Case, Recommendation, RuleAtIssue
 from moderator.content import Content
 from moderator.engines import Engine, close, describe, open_engine
-from moderator.errors import DataError, NoVerdictError, PromptError
+from moderator.errors import DataError, NoVerdictError, PolicyError, Problem, PromptError
 from moderator.policy import Policy, PolicySource, load_source
 from moderator.prompt import CompiledPrompt, Family, Question, compile_prompt, load_family
+from moderator.quoting import visible
 from moderator.resolution import MACHINE_ACTS_NOT, Reported, resolve
 from moderator.verdict import Failure, Provenance, Reason, Score, Usage, Verdict
 
@@ -33,14 +34,17 @@ class _Compiled:
     policy: Policy
     prompts: tuple[CompiledPrompt, ...]
     provenance: Provenance
+    problem: str = ""
+    """Set: the facts of some content ask for a variant that cannot be made, and this is why."""
 
 
 class Moderator:
     """Judges contents under one policy or several.
 
-    `policy` is a name, a path or a `Policy`, or several of them; `engine` is an engine or what `open_engine` takes. `context` are
-    facts that hold for every content (a content's own facts come first); they select policy variants. `samples` above 1 needs
-    ``reasoned`` mode: label reads do not vary. Raises `PolicyError`, `PromptError` or `EngineError` when something cannot be made.
+    `policy` is a name, a path or a `Policy`, or several of them; `engine` is an engine or what `open_engine` takes. `context`
+    are facts that hold for every content (a content's own facts come first); they select policy variants. `samples` above 1
+    needs ``reasoned`` mode: label reads do not vary. Raises `PolicyError`, `PromptError` or `EngineError` when something cannot
+    be made.
     """
 
     def __init__(
@@ -57,9 +61,10 @@ class Moderator:
         budget: int | None = None,
     ):
         if samples < 1 or (samples > 1 and mode != "reasoned"):
-            raise PromptError(f"samples: {samples} in mode {mode!r}\n  several samples need mode `reasoned`: a label read does not vary")
+            hint = "several samples need mode `reasoned`: a label read does not vary"
+            raise PromptError(f"samples: {samples} in mode {mode!r}\n  {hint}")
         policies = [policy] if isinstance(policy, str | Path | Policy) else list(policy)
-        self._sources = {source.slug: source for source in map(load_source, policies)}
+        self._sources = _by_slug([load_source(named) for named in policies])
         self.engine = open_engine(engine) if isinstance(engine, str) else engine
         self._description = describe(self.engine)
         chosen = family or self._description.family or "default"
@@ -105,8 +110,9 @@ class Moderator:
     def judge_all(self, contents: Iterable[str | Content]) -> Iterator[Verdict | Failure]:
         """One outcome for each content and policy, in order: a content's policies together, in the order they were given.
 
-        Lazy: contents are drawn in batches of the engine's liking, and nothing of them is kept. A content that names policies is
-        judged under those alone. Raises `DataError` when it names one that was not given, `EngineError` when the engine gives up.
+        Lazy: contents are drawn in batches of the engine's liking, and nothing of them is kept. A content that names policies
+        is judged under those alone. Raises `DataError` when it names one that was not given, `EngineError` when the engine
+        gives up.
         """
         drawn = iter(contents)
         while batch := list(islice(drawn, self._description.batch)):
@@ -119,8 +125,11 @@ class Moderator:
     def review(self, case: Case, *, samples: int = REVIEW_SAMPLES) -> Recommendation:
         """Deliberates on an escalation or an appeal, under the first policy: rationale first, several samples.
 
-        A recommendation, never a decision. Raises `NoVerdictError` when no sample gave a verdict.
+        A recommendation, never a decision; without a majority of the samples a person decides. Raises `NoVerdictError` when no
+        sample gave a verdict.
         """
+        if samples < 1:
+            raise PromptError(f"samples: {samples}\n  a review needs at least one")
         slug = self.policies[0]
         content = case.as_content()
         compiled = self._variant(slug, content, "reasoned", samples)
@@ -135,11 +144,12 @@ class Moderator:
         return Recommendation(
             case_id=case.id,
             policy=slug,
-            advice=_advice(case, majority),
+            advice=_advice(case, majority) if votes * 2 > len(runs) else "person_decides",
             agreement=votes / len(verdicts),
             verdict=majority,
             rules_at_issue=tuple(
-                RuleAtIssue(id=r.id, title=r.title, text=r.text, severity=r.severity, share=found[r.id] / len(verdicts)) for r in rules
+                RuleAtIssue(id=r.id, title=r.title, text=r.text, severity=r.severity, share=found[r.id] / len(verdicts))
+                for r in rules
             ),
             rationales=tuple(verdict.rationale for verdict in verdicts),
             missing=tuple(dict.fromkeys(item for verdict in verdicts for item in verdict.missing)),
@@ -171,7 +181,7 @@ class Moderator:
         questions: list[Question] = []
         counts: list[int] = []
         for variant, content in zip(compiled, contents, strict=True):
-            asked = [prompt.ask(content) for prompt in variant.prompts] if content.text.strip() else []
+            asked = [prompt.ask(content) for prompt in variant.prompts] if visible(content.text).strip() else []
             questions.extend(asked)
             counts.append(len(asked))
         answers = iter(answer_all(self.engine, questions, self._thresholds, sample=sample))
@@ -183,12 +193,17 @@ class Moderator:
         ]
 
     def _variant(self, slug: str, content: Content, mode: Mode, samples: int) -> _Compiled:
-        context = {**self._context, **content.facts} if content.facts else self._context
-        return self._compile(slug, context, mode, samples)
+        if not content.facts:
+            return self._compile(slug, self._context, mode, samples)
+        try:
+            return self._compile(slug, {**self._context, **content.facts}, mode, samples)
+        except (PolicyError, PromptError) as error:
+            common = self._compile(slug, self._context, mode, samples)
+            return replace(common, prompts=(), problem=str(error))
 
     def _compile(self, slug: str, context: Mapping[str, str], mode: Mode, samples: int) -> _Compiled:
         source = self._sources[slug]
-        relevant = tuple(sorted((name, value) for name, value in context.items() if name in source.context_keys))
+        relevant = tuple((name, context[name]) for name in source.context_keys if name in context)
         key = (slug, mode, samples, relevant)
         if key not in self._compiled:
             self._compiled[key] = self._make(source, dict(relevant), mode, samples)
@@ -197,14 +212,16 @@ class Moderator:
     def _make(self, source: PolicySource, context: Mapping[str, str], mode: Mode, samples: int) -> _Compiled:
         policy = source.resolve(context)
         prompts = tuple(
-            compile_prompt(policy.slice(rules), self._family, mode, budget=self._budget) for rules in _slices(policy, self._plan)
+            compile_prompt(policy.slice(rules), self._family, mode, budget=self._budget)
+            for rules in _slices(policy, self._plan)
         )
-        digest = prompts[0].digest if len(prompts) == 1 else "+".join(prompt.digest.removeprefix("sha256:")[:12] for prompt in prompts)
+        digests = [prompt.digest for prompt in prompts]
+        joined = "+".join(digest.removeprefix("sha256:")[:12] for digest in digests)
         described = self._description
         provenance = Provenance(
             policy=policy.name,
             policy_digest=policy.digest,
-            prompt_digest=digest,
+            prompt_digest=digests[0] if len(digests) == 1 else joined,
             engine=described.engine,
             model=described.model,
             adapter_digest=described.adapter_digest,
@@ -214,11 +231,23 @@ class Moderator:
                 "mode": mode,
                 "plan": self._plan,
                 "samples": samples,
+                "context": self._context,
                 "min_label_mass": self._thresholds.mass,
                 "min_confidence": self._thresholds.confidence,
             },
         )
         return _Compiled(policy, prompts, provenance)
+
+
+def _by_slug(sources: Sequence[PolicySource]) -> dict[str, PolicySource]:
+    found: dict[str, PolicySource] = {}
+    for source in sources:
+        if found.setdefault(source.slug, source) != source:
+            hint = "outcomes are told apart by slug: give one of them another"
+            raise PolicyError([Problem(source.slug, 0, "two policies have this slug", hint)])
+    if not found:
+        raise PolicyError([Problem("policy", 0, "none was given", "name one, or give the path of a `.md` file")])
+    return found
 
 
 def _slices(policy: Policy, plan: Plan) -> list[tuple[str, ...]]:
@@ -236,7 +265,7 @@ def _slices(policy: Policy, plan: Plan) -> list[tuple[str, ...]]:
 def _outcome(compiled: _Compiled, content: Content, answers: Sequence[Answer], milliseconds: float) -> Verdict | Failure:
     """The outcome that the answers of one content come to: a failure if any of its calls failed."""
     if not answers:
-        return _failure(compiled, content, "unreadable", "the content has no text")
+        return _failure(compiled, content, "unreadable", compiled.problem or "the content has no text")
     for answer in answers:
         if answer.problem is not None:
             return _failure(compiled, content, answer.problem, answer.detail)
@@ -303,7 +332,8 @@ def _vote(runs: Sequence[Verdict | Failure]) -> Verdict | Failure:
     outcome, votes = Counter(verdict.outcome for verdict in verdicts).most_common(1)[0]
     majority = next(verdict for verdict in verdicts if verdict.outcome == outcome)
     share = sum(verdict.violates for verdict in verdicts) / len(verdicts)
-    changed: dict[str, object] = {"score": Score(value=share, method="votes")}
+    usage = Usage(**{name: sum(getattr(verdict.usage, name) for verdict in verdicts) for name in Usage.model_fields})
+    changed: dict[str, object] = {"score": Score(value=share, method="votes"), "usage": usage}
     if votes * 2 <= len(runs):
         changed |= {"outcome": "needs_review", "action": MACHINE_ACTS_NOT, "notice": ""}
     return majority.model_copy(update=changed)

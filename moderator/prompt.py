@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import jinja2
 import yaml
 from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moderator.answer import AnswerFormat, Label, Mode
 from moderator.assets import directory
@@ -26,13 +27,16 @@ from moderator.content import Content
 from moderator.errors import PromptError
 from moderator.policy.model import Policy
 from moderator.policy.tokens import estimate_tokens
-from moderator.quoting import literal
+from moderator.quoting import LONGEST_CHUNK, literal
 
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False, autoescape=False
 )
+_ENVIRONMENT.globals.clear()  # templates see what they are given; and copying them takes longer than a rendering
 _SYSTEM_MAY_SEE: Final = frozenset({"policy", "answer"})
 _USER_MAY_SEE: Final = frozenset({"text", "thread", "facts", "images"})
+_PLAIN_NAME: Final = re.compile(r"[\w .()-]{1,64}")
+_BYTES_OF_A_CHARACTER: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,8 @@ class _FamilySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: str
-    quote_chars: int = 160
-    rationale_chars: int = 240
+    quote_chars: Annotated[int, Field(ge=LONGEST_CHUNK)] = 160
+    rationale_chars: Annotated[int, Field(ge=1)] = 240
     rationale_in_fast: bool = True
     budget: int | None = None
     """Tokens that the system turn may have; None: no limit."""
@@ -90,8 +94,13 @@ class Family:
 
 
 def load_family(name: str | Path) -> Family:
-    """A shipped family by name, or a folder of one's own. Raises `PromptError`."""
-    folder = Path(name) if Path(name).is_dir() else directory("prompts") / str(name)
+    """A shipped family by name, or a folder of one's own. Raises `PromptError`.
+
+    A shipped name means the shipped family, whatever folders the working directory has.
+    """
+    folder = Path(name)
+    if isinstance(name, str) and (not folder.is_dir() or (directory("prompts") / name / "family.yaml").is_file()):
+        folder = directory("prompts") / name
     if not (folder / "family.yaml").is_file():
         known = sorted(path.parent.name for path in directory("prompts").glob("*/family.yaml"))
         raise PromptError(f"{name}: no such prompt family\n  one of {', '.join(known)}, or a folder with family.yaml")
@@ -100,11 +109,12 @@ def load_family(name: str | Path) -> Family:
         settings = _FamilySettings.model_validate(yaml.safe_load(sources["family.yaml"]))
     except (yaml.YAMLError, ValidationError) as error:
         raise PromptError(f"{folder / 'family.yaml'}: {' '.join(str(error).split())}") from None
+    user = _template(folder / "user.jinja", sources["user.jinja"], _USER_MAY_SEE, needs="text")
     return Family(
-        name=folder.name,
+        name=folder.resolve().name,
         settings=settings,
-        system=_template(folder / "system.jinja", sources["system.jinja"], _SYSTEM_MAY_SEE),
-        user=_template(folder / "user.jinja", sources["user.jinja"], _USER_MAY_SEE),
+        system=_template(folder / "system.jinja", sources["system.jinja"], _SYSTEM_MAY_SEE, needs="policy"),
+        user=user,
         digest=_digest(sources),
     )
 
@@ -116,15 +126,27 @@ def _read(path: Path) -> str:
         raise PromptError(f"{path}: {error}") from None
 
 
-def _template(path: Path, source: str, may_see: frozenset[str]) -> jinja2.Template:
+def _template(path: Path, source: str, may_see: frozenset[str], needs: str) -> jinja2.Template:
     try:
-        seen = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
+        parsed = _ENVIRONMENT.parse(source)
         template = _ENVIRONMENT.from_string(source)
     except jinja2.TemplateSyntaxError as error:
         raise PromptError(f"{path}:{error.lineno}: {error.message}") from None
+    seen = meta.find_undeclared_variables(parsed)
     if forbidden := sorted(seen - may_see):
         raise PromptError(f"{path}: the template mentions {forbidden[0]!r}\n  it may see {', '.join(sorted(may_see))}")
+    if needs not in seen:
+        raise PromptError(f"{path}: the template does not mention {needs!r}")
+    if any(True for _ in meta.find_referenced_templates(parsed)):
+        raise PromptError(f"{path}: the template refers to another one\n  a family's templates stand alone")
     return template
+
+
+def _render(template: jinja2.Template, where: str, **values: Any) -> str:
+    try:
+        return template.render(**values)
+    except jinja2.TemplateError as error:
+        raise PromptError(f"prompt family {where}: {error}") from None
 
 
 def _digest(value: Any) -> str:
@@ -143,7 +165,6 @@ class CompiledPrompt:
     """Of the system turn, by the counter that compiling was given."""
     dropped: tuple[str, ...] = ()
     """What the budget left out, in drop order."""
-    _names: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
     def digest(self) -> str:
@@ -151,14 +172,22 @@ class CompiledPrompt:
         return _digest([self.system, self.family.digest, self.format.mode, self.format.schema()])
 
     def ask(self, content: Content) -> Question:
-        """The question that this content makes of the compiled prompt."""
+        """The question that this content makes of the compiled prompt.
+
+        Raises `PromptError` when the family's template does not show the whole text.
+        """
         shown = literal(content.text)
-        user = self.family.user.render(
+        where = f"{self.family.name}: user.jinja"
+        user = _render(
+            self.family.user,
+            where,
             text=shown,
             thread=[{"author": literal(turn.author), "text": literal(turn.text)} for turn in content.thread],
-            facts={name: literal(value) for name, value in sorted(content.facts.items())},
+            facts={_name(name): literal(value) for name, value in sorted(content.facts.items())},
             images=[literal(name) for name in content.images],
         )
+        if shown not in user:
+            raise PromptError(f"prompt family {where}: the template does not show the text as it is given")
         return Question(self, user, shown[1:-1])
 
 
@@ -174,7 +203,7 @@ class Question:
     def rationale(self, *, temperature: float = 0.0, seed: int = 0) -> Prompt:
         """The first step in ``reasoned`` mode: write the rationale, up to the label."""
         form = self.compiled.format
-        task = Write(form.rationale_grammar(), _tokens_for(form.rationale_chars + 16), temperature, seed)
+        task = Write(form.rationale_grammar(), _tokens_for(_BYTES_OF_A_CHARACTER * form.rationale_chars), temperature, seed)
         return self._prompt(form.opening, task)
 
     def label(self, rationale: str = "") -> Prompt:
@@ -186,16 +215,23 @@ class Question:
         """Write what follows the label: ids, quotes, and in ``fast`` mode the rationale."""
         form = self.compiled.format
         grammar = form.rest_grammar(label, self.shown)
-        entries = 4 * min(form.quote_chars, max(len(self.shown), 1)) + 4 * 32 + 8 * 12
-        return self._prompt(form.head(rationale) + label, Write(grammar, _tokens_for(entries + form.rationale_chars)))
+        quote = min(_BYTES_OF_A_CHARACTER * form.quote_chars, len(self.shown.encode()))
+        entries = 4 * (quote + 48) + 8 * 12
+        task = Write(grammar, _tokens_for(entries + _BYTES_OF_A_CHARACTER * form.rationale_chars))
+        return self._prompt(form.head(rationale) + label, task)
 
     def _prompt(self, prefill: str, task: ReadLabel | Write) -> Prompt:
         return Prompt(self.compiled.system, self.user, prefill, task, self.compiled.format)
 
 
-def _tokens_for(characters: int) -> int:
-    """Tokens enough for this many characters in any vocabulary that writes at least one character a token."""
-    return characters + 16
+def _tokens_for(size: int) -> int:
+    """Tokens enough for this many bytes of UTF-8 and the signs around them, in any vocabulary."""
+    return size + 64
+
+
+def _name(name: str) -> str:
+    """The name of a fact as it is shown: as it stands, if it can be nothing else than a name."""
+    return name if _PLAIN_NAME.fullmatch(name) else literal(name)
 
 
 def compile_prompt(
@@ -223,34 +259,43 @@ def compile_prompt(
         rationale_chars=settings.rationale_chars if mode == "reasoned" or settings.rationale_in_fast else 0,
     )
     limit = budget if budget is not None else settings.budget
-    shown, dropped = policy, []
+    shown, dropped = _without_what_code_decides(policy), []
     for name, drop in (("", None), *_DROPS):
         if drop is not None:
             shown = drop(shown)
             dropped.append(name)
-        try:
-            system = family.system.render(policy=shown, answer=form).strip()
-        except jinja2.TemplateError as error:
-            raise PromptError(f"prompt family {family.name}: system.jinja: {error}") from None
+        system = _render(family.system, f"{family.name}: system.jinja", policy=shown, answer=form).strip()
         tokens = count(system)
         if limit is None or tokens <= limit:
-            return CompiledPrompt(policy, family, form, system, tokens, tuple(dropped))
+            compiled = CompiledPrompt(policy, family, form, system, tokens, tuple(dropped))
+            compiled.ask(_BARE)
+            return compiled
+    left_out = ", ".join(dropped)
     raise PromptError(
-        f"{policy.name}: {tokens} tokens in family {family.name!r} where the budget is {limit}, with {', '.join(dropped)} left out\n"
+        f"{policy.name}: {tokens} tokens in family {family.name!r} where the budget is {limit}, with {left_out} left out\n"
         "  raise the budget, shorten the rules, or judge rule by rule (plan `rule`)"
     )
 
 
+_BARE: Final = Content(id="", text="Anything, so long as it is a text.")
+"""A content with nothing but a text: what a template takes for granted beside it is noticed when the prompt is compiled."""
+
+
+def _without_what_code_decides(policy: Policy) -> Policy:
+    """What no template can show, whatever it mentions."""
+    return policy.replace(reviewer_notes="", precedence=(), notices={}, changelog=())
+
+
 def _without_rationale(policy: Policy) -> Policy:
-    return policy.model_copy(update={"rationale": ""})
+    return policy.replace(rationale="")
 
 
 def _without_borderline(policy: Policy) -> Policy:
-    return policy.model_copy(update={"rules": tuple(rule.model_copy(update={"borderline": ()}) for rule in policy.rules)})
+    return policy.replace(rules=tuple(rule.replace(borderline=()) for rule in policy.rules))
 
 
 def _two_examples(policy: Policy) -> Policy:
-    return policy.model_copy(update={"rules": tuple(rule.model_copy(update={"examples": rule.examples[:2]}) for rule in policy.rules)})
+    return policy.replace(rules=tuple(rule.replace(examples=rule.examples[:2]) for rule in policy.rules))
 
 
 _DROPS: Final[Sequence[tuple[str, Callable[[Policy], Policy]]]] = (

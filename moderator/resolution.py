@@ -5,7 +5,7 @@ Exceptions, precedence, severity, action and escalation are executed here and ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,51 +43,61 @@ class Reported:
 def resolve(policy: Policy, reports: Sequence[Reported], content: Content) -> Conclusion:
     """What follows from the findings about one content (several when the plan asked in several calls).
 
-    A rule holds unless an exception reported beside it waives it. What holds is ordered by `lead_order`; the first rule gives
-    severity, action and notice. A person decides (``needs_review``) when no certain finding reports a rule that holds and some
-    label was not certain or ``unknown``; when a rule or an applied exception asks for a person; when none of the quotes for a
-    violation stands in the content; or when an image was not seen.
+    A rule holds unless an exception reported beside it waives it; one that waives nothing does not apply. What holds is ordered
+    by `lead_order`; the first rule gives severity, action and notice. A person decides (``needs_review``) when no certain
+    finding reports a rule that holds and some label was not certain or ``unknown``; when a rule or an applied exception asks
+    for a person; when none of the quotes for a violation stands in the content; or when an image was not seen.
     """
-    held: list[Rule] = []
-    found: list[Rule] = []
+    if not content.images and all(_clear(report) for report in reports):
+        # most contents: nothing was reported, so nothing follows
+        return Conclusion(_outcome(reports, held=False, certain=False, found=False))
+    found: dict[str, Rule] = {}
+    held: dict[str, Rule] = {}
+    applied: dict[str, PolicyException] = {}
     certain = False
     for report in reports:
-        applied = [policy.exception(exception) for exception in report.finding.exceptions]
-        for rule in [policy.rule(rule) for rule in dict.fromkeys(rule.id for rule in report.finding.rules)]:
-            found.append(rule)
-            if not any(exception.waives(rule.id) for exception in applied):
-                held.append(rule)
+        reported = [policy.exception(exception) for exception in report.finding.exceptions]
+        for rule in [policy.rule(rule.id) for rule in report.finding.rules]:
+            found[rule.id] = rule
+            waiving = {exception.id: exception for exception in reported if exception.waives(rule.id)}
+            applied |= waiving
+            if not waiving:
+                held[rule.id] = rule
                 certain = certain or (report.certain and report.finding.label in ("yes", "exception"))
-    at_issue = lead_order(policy, held or found)
+    at_issue = lead_order(policy, list((held or found).values()))
     quoted = {rule.id: _evidence(reports, rule.id, content) for rule in at_issue}
-    exceptions = tuple(dict.fromkeys(exception for report in reports for exception in report.finding.exceptions))
-    applied = [policy.exception(exception) for exception in exceptions]
 
     outcome = _outcome(reports, held=bool(held), certain=certain, found=bool(found))
     unseen_image = bool(content.images) and outcome != "violates"
     if (
         unseen_image
-        or any(part.review == "human" for part in (*held, *applied))
-        or (outcome == "violates" and not any(e.match != "absent" for rule in held for e in quoted[rule.id]))
+        or any(rule.review for rule in held.values())
+        or any(exception.review for exception in applied.values())
+        or (outcome == "violates" and not any(e.match != "absent" for rule in held for e in quoted[rule]))
     ):
         outcome = "needs_review"
 
-    escalations = _escalations(policy, reports, held)
+    escalations = _escalations(policy, reports, held.keys())
     lead = at_issue[0] if at_issue else None
     return Conclusion(
         outcome=outcome,
         rules=tuple(FoundRule(id=rule.id, severity=rule.severity, evidence=quoted[rule.id]) for rule in at_issue),
-        exceptions=exceptions,
+        exceptions=tuple(dict.fromkeys(exception for report in reports for exception in report.finding.exceptions)),
         escalations=escalations,
         severity=lead.severity if lead and outcome in ("violates", "needs_review") else "none",
-        action=_action(policy, outcome, lead, applied, escalations),
+        action=_action(policy, outcome, lead, list(applied.values()), escalations),
         notice=policy.notices.get(lead.id, "") if lead and outcome == "violates" else "",
         missing=_missing(reports, unseen_image=unseen_image),
     )
 
 
+def _clear(report: Reported) -> bool:
+    finding = report.finding
+    return report.certain and finding.label in ("no", "none") and not (finding.rules or finding.escalations or finding.missing)
+
+
 def lead_order(policy: Policy, rules: Sequence[Rule]) -> list[Rule]:
-    """The rules, the leading one first: by the policy's precedence chains, then severity (highest first), then order of writing."""
+    """The rules, the leading one first: by the policy's precedence chains, then by severity, then by order of writing."""
     written = {rule.id: index for index, rule in enumerate(policy.rules)}
     waiting = sorted(rules, key=lambda rule: (-SEVERITIES.index(rule.severity), written[rule.id]))
     before = {(chain[i], later) for chain in policy.precedence for i in range(len(chain)) for later in chain[i + 1 :]}
@@ -117,10 +127,9 @@ def _evidence(reports: Sequence[Reported], rule_id: str, content: Content) -> tu
     return tuple(Evidence(quote=quote, start=span.start, end=span.end, match=span.match) for quote, span in spans)
 
 
-def _escalations(policy: Policy, reports: Sequence[Reported], held: Sequence[Rule]) -> tuple[str, ...]:
-    ids = {rule.id for rule in held}
+def _escalations(policy: Policy, reports: Sequence[Reported], held: Set[str]) -> tuple[str, ...]:
     asked = {escalation for report in reports for escalation in report.finding.escalations}
-    return tuple(e.id for e in policy.escalations if e.id in asked or ids & set(e.triggers))
+    return tuple(e.id for e in policy.escalations if e.id in asked or held & set(e.triggers))
 
 
 def _missing(reports: Sequence[Reported], *, unseen_image: bool) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from moderator.content import Content
 from moderator.judge import Moderator
-from moderator.records import Journal
+from moderator.records import Journal, outcome_name
 from moderator.verdict import Failure, Verdict
 
 _WRITE_EVERY = 64
@@ -17,13 +17,14 @@ _WRITE_EVERY = 64
 
 @dataclass(slots=True)
 class Tally:
-    """What a run came to so far: outcomes by name (failures by ``failure``), and how many were there before."""
+    """What a run came to so far: outcomes by name (failures by ``failure``), and those that were in the journal before."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    before: int = 0
+    before: Counter[str] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
+        """Outcomes of this pass."""
         return self.outcomes.total()
 
 
@@ -33,26 +34,32 @@ def run(
     *,
     journal: Journal | None = None,
     limit: int | None = None,
+    tally: Tally | None = None,
+    drawn: Callable[[Content], None] = lambda content: None,
     each: Callable[[Verdict | Failure, Tally], None] = lambda outcome, tally: None,
 ) -> Tally:
-    """Judges the contents and calls `each` with every outcome after it was written.
+    """Judges the contents. `drawn` is called with each that is to be judged, `each` with every outcome after it was written.
 
-    With a journal, contents whose outcomes are in it are not judged again. `limit` counts contents read, finished ones included.
-    Whatever was judged before an error is in the journal when the error is raised.
+    With a journal, contents whose outcomes are in it are not judged again. `limit` counts contents read, finished ones
+    included. Whatever was judged before an error is in the journal when the error is raised, and counted in `tally`.
     """
-    tally = Tally(before=len(journal) if journal else 0)
+    tally = Tally() if tally is None else tally
+    if journal is not None:
+        tally.before = journal.before
     waiting: list[Verdict | Failure] = []
 
     def put() -> None:
-        if journal and waiting:
-            journal.write(waiting)
-        for outcome in waiting:
-            tally.outcomes[outcome.outcome if isinstance(outcome, Verdict) else "failure"] += 1
-            each(outcome, tally)
+        # taken off the list first: an error on the way must not have them written twice
+        ready = waiting.copy()
         waiting.clear()
+        if journal is not None and ready:
+            journal.write(ready)
+        for outcome in ready:
+            tally.outcomes[outcome_name(outcome)] += 1
+            each(outcome, tally)
 
     try:
-        for outcome in moderator.judge_all(_left(contents if limit is None else islice(contents, limit), moderator, journal)):
+        for outcome in moderator.judge_all(_left(islice(contents, limit), moderator, journal, drawn)):
             waiting.append(outcome)
             if len(waiting) >= _WRITE_EVERY:
                 put()
@@ -61,13 +68,17 @@ def run(
     return tally
 
 
-def _left(contents: Iterable[Content], moderator: Moderator, journal: Journal | None) -> Iterator[Content]:
+def _left(
+    contents: Iterable[Content], moderator: Moderator, journal: Journal | None, drawn: Callable[[Content], None]
+) -> Iterator[Content]:
     """The contents that are still to be judged, under the policies that are still to be applied."""
-    if not journal or not len(journal):
-        yield from contents
-        return
     for content in contents:
-        policies = content.policies or moderator.policies
-        left = tuple(policy for policy in policies if (content.id, policy) not in journal)
-        if left:
-            yield content if len(left) == len(policies) else content.model_copy(update={"policies": left})
+        if journal is not None and journal.before:
+            policies = content.policies or moderator.policies
+            left = tuple(policy for policy in policies if (content.id, policy) not in journal)
+            if not left:
+                continue
+            if len(left) < len(policies):
+                content = content.model_copy(update={"policies": left})
+        drawn(content)
+        yield content

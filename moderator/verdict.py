@@ -6,11 +6,14 @@ concludes from it; a failure is never turned into either.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic_core import PydanticSerializationError
 
+from moderator.content import well_formed
 from moderator.policy.model import Action, Severity
 from moderator.quoting import Match
 
@@ -128,4 +131,8 @@ OUTCOME: TypeAdapter[Verdict | Failure] = TypeAdapter(AnyOutcome)
 
 def to_line(outcome: Verdict | Failure) -> str:
     """The outcome as one JSON line, without the line break."""
-    return outcome.model_dump_json(by_alias=True)
+    try:
+        return outcome.model_dump_json(by_alias=True)
+    except PydanticSerializationError:
+        # half of a surrogate pair, in the id or the text of a content or in what a model wrote
+        return well_formed(json.dumps(outcome.model_dump(by_alias=True), ensure_ascii=False, separators=(",", ":")))

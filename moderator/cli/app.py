@@ -1,7 +1,8 @@
-"""The commands and their exit codes: 0 done, 1 error, 2 usage, 100 a gate was hit."""
+"""The commands and their exit codes: 0 done, 1 error, 2 usage, 100 a gate was hit, 130 interrupted."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -9,6 +10,7 @@ import typer
 
 from moderator import __version__
 from moderator.cli import engines, judging, policies
+from moderator.cli.show import plain
 from moderator.errors import ModeratorError
 
 app = typer.Typer(
@@ -40,12 +42,35 @@ def _options(
 
 def main() -> None:
     """Runs the command line; errors that this package raises become one message and exit code 1."""
+    _write_utf8()
     try:
-        app()
+        try:
+            app()
+        finally:
+            # now, while what goes wrong can still be said in one line
+            sys.stdout.flush()
     except ModeratorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(str(error))
     except BrokenPipeError:
         # whoever read stdout is gone; Python would complain once more when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         sys.exit(1)
+    except OSError as error:
+        _drop_stdout()
+        _fail(f"{error.filename or 'stdout'}: {error.strerror or error}")
+
+
+def _fail(message: str) -> None:
+    print("error:", plain(message, keep="\n"), file=sys.stderr)
+    sys.exit(1)
+
+
+def _write_utf8() -> None:
+    """JSON lines are UTF-8 whatever the locale says; on a terminal, what it cannot show is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
+def _drop_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

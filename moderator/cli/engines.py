@@ -11,5 +11,6 @@ def engines() -> None:
     """Print which engines can run here."""
     for kind, (_, _, extra) in KINDS.items():
         missing = [name for name in NEEDS[kind] if find_spec(name) is None]
-        state = "ready" if not missing else f"needs {', '.join(missing)}: pip install 'moderator[{extra}]'"
+        wanted = f"'moderator[{extra}]'" if extra else " ".join(missing)
+        state = f"needs {', '.join(missing)}: pip install {wanted}" if missing else "ready"
         print(f"{kind:8} {state}")

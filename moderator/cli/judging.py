@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import closing
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
 from moderator.cli import options
 from moderator.cli.show import Meter, Table, print_verdict, summary
-from moderator.content import Content
-from moderator.engines import open_engine
-from moderator.errors import DataError, NoVerdictError
+from moderator.engines import Engine, open_engine
+from moderator.errors import NoVerdictError
 from moderator.judge import Moderator
-from moderator.records import Journal, Source, convert, open_source
-from moderator.records.journal import journal_path
+from moderator.policy import load_source
+from moderator.prompt import load_family
+from moderator.records import Journal, Source, check_output, convert, open_source
 from moderator.running import Tally, run
 from moderator.verdict import Failure, Verdict, to_line
 
 Show = Literal["auto", "table", "lines", "none"]
 FAIL_ON: Final = ("violates", "needs_review", "failure")
 GATE_HIT: Final = 100
+INTERRUPTED: Final = 130
 
 
 def check(
@@ -37,10 +40,10 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="Print the outcome line instead.")] = False,
 ) -> None:
     """Judge one text and print the verdict for a person to read."""
-    opened = open_engine(engine, **options.typed_pairs("--engine-option", engine_option))
-    facts = options.pairs("--context", context)
+    facts = options.facts("--context", context)
+    opened = _open(engine, options.typed_pairs("--engine-option", engine_option), policy, family)
     with Moderator(policy, opened, family=family, mode=mode, plan=plan, context=facts) as moderator:
-        outcomes = list(moderator.judge_all([Content.of(text)]))
+        outcomes = list(moderator.judge_all([text]))
     for outcome in outcomes:
         if json:
             print(to_line(outcome))
@@ -52,7 +55,7 @@ def check(
 
 
 def judge(
-    source: Annotated[list[str], typer.Argument(help="Files (JSONL, CSV, Parquet, TXT; .gz), folders, or - for stdin.")],
+    source: Annotated[list[str], typer.Argument(help="Files (JSONL, CSV, TSV, Parquet, TXT; .gz), folders, or - for stdin.")],
     policy: options.Policies,
     engine: options.EngineSpec = "nano",
     engine_option: options.EngineOptions = None,
@@ -73,21 +76,21 @@ def judge(
     show: Annotated[Show, typer.Option("--show", help="On stdout: a table, JSON lines, or nothing.")] = "auto",
 ) -> None:
     """Judge contents from files; one outcome line for each content and policy."""
-    if resume and force:
-        raise typer.BadParameter("--resume and --force exclude each other", param_hint="--resume")
     path = Path(out) if out and out != "-" else None
-    if path is None and (resume or force):
-        raise typer.BadParameter("needs --out FILE", param_hint="--resume" if resume else "--force")
+    _check_usage(path, resume=resume, force=force, samples=samples, mode=mode)
+    gates = options.choices("--fail-on", fail_on, FAIL_ON)
+    facts = options.facts("--context", context)
+    settings = options.typed_pairs("--engine-option", engine_option)
+    target = check_output(path, resume=resume, force=force) if path else None
+    contents = open_source(
+        source,
+        mapping=options.pairs("--map", map),
+        keep=options.listed(keep),
+        written=[file for file in (path, target) if file],
+    )
     lines = show == "lines" or out == "-" or (show == "auto" and path is None and not sys.stdout.isatty())
     table = Table() if show == "table" or (show == "auto" and not lines and sys.stdout.isatty()) else None
-    gates = options.choices("--fail-on", fail_on, FAIL_ON)
-    kept = [name.strip() for part in keep or [] for name in part.split(",") if name.strip()]
-    contents = open_source(source, mapping=options.pairs("--map", map), keep=kept)
-    target = journal_path(path) if path else None
-    if target and target.exists() and not (resume or force):
-        raise DataError(f"{target}: exists\n  --resume goes on with it, --force starts anew")
-    opened = open_engine(engine, **options.typed_pairs("--engine-option", engine_option))
-    facts = options.pairs("--context", context)
+    opened = _open(engine, settings, policy, family)
     with Moderator(policy, opened, family=family, mode=mode, plan=plan, samples=samples, context=facts) as moderator:
         journal = Journal(target, resume=resume, force=force, expected=moderator.provenances()) if target else None
         tally = _run(moderator, contents, journal, limit, lines=lines, table=table)
@@ -96,24 +99,48 @@ def judge(
     if table:
         table.print()
     print(summary(tally, path), file=sys.stderr)
-    if any(tally.outcomes[outcome] for outcome in gates):
+    if any(tally.outcomes[outcome] + tally.before[outcome] for outcome in gates):
         raise typer.Exit(GATE_HIT)
+
+
+def _check_usage(out: Path | None, *, resume: bool, force: bool, samples: int, mode: str) -> None:
+    if resume and force:
+        raise typer.BadParameter("--resume and --force exclude each other", param_hint="--resume")
+    if out is None and (resume or force):
+        raise typer.BadParameter("needs --out FILE", param_hint="--resume" if resume else "--force")
+    if samples > 1 and mode != "reasoned":
+        raise typer.BadParameter("needs --mode reasoned: a label read does not vary", param_hint="--samples")
+
+
+def _open(spec: str, settings: Mapping[str, Any], policies: list[str], family: str | None) -> Engine:
+    """The engine, once everything that is quick to check is found to be there."""
+    for policy in policies:
+        load_source(policy)
+    if family:
+        load_family(family)
+    if "." in spec.partition(":")[0] and os.getcwd() not in sys.path:
+        # an engine of one's own may lie in the working folder
+        sys.path.append(os.getcwd())
+    return open_engine(spec, **settings)
 
 
 def _run(
     moderator: Moderator, contents: Source, journal: Journal | None, limit: int | None, *, lines: bool, table: Table | None
 ) -> Tally:
-    with Meter(contents.progress) as meter:
+    tally = Tally()
+    meter = Meter(contents.progress, bar=not (lines and sys.stdout.isatty()))
 
-        def each(outcome: Verdict | Failure, tally: Tally) -> None:
-            if lines:
-                print(to_line(outcome))
-            if table:
-                table.add(outcome)
-            meter.update(tally)
+    def each(outcome: Verdict | Failure, tally: Tally) -> None:
+        if lines:
+            print(to_line(outcome))
+        if table:
+            table.add(outcome)
+        meter.update(tally)
 
-        shown = table.remember(contents) if table else contents
-        if journal is None:
-            return run(moderator, shown, limit=limit, each=each)
-        with closing(journal):
-            return run(moderator, shown, journal=journal, limit=limit, each=each)
+    drawn = table.remember if table else lambda content: None
+    try:
+        with meter, closing(journal) if journal is not None else nullcontext():
+            return run(moderator, contents, journal=journal, limit=limit, tally=tally, drawn=drawn, each=each)
+    except KeyboardInterrupt:
+        print(f"interrupted: {summary(tally)}{'; go on with --resume' if journal is not None else ''}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None

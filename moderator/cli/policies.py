@@ -67,8 +67,12 @@ def show(
 
 @app.command("lint")
 def lint(
-    paths: Annotated[list[str] | None, typer.Argument(help="Names, documents or folders (default: the shipped policies).")] = None,
-    previous: Annotated[Path | None, typer.Option("--previous", help="Folder with the last versions, to check bumps and ids.")] = None,
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Names, documents or folders (default: the shipped policies).")
+    ] = None,
+    previous: Annotated[
+        Path | None, typer.Option("--previous", help="Folder with the last versions, to check bumps and ids.")
+    ] = None,
     suite: Annotated[list[Path] | None, typer.Option("--suite", help="Texts that no example may be, a line each.")] = None,
     today: Annotated[str | None, typer.Option("--today", help="Date for `review_by`, YYYY-MM-DD (default: today).")] = None,
     format: Annotated[Literal["text", "json", "sarif"], typer.Option("--format", help="How findings are printed.")] = "text",

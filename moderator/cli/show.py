@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from moderator.content import Content
-from moderator.quoting import visible
 from moderator.records import Progress as Reading
 from moderator.running import Tally
 from moderator.verdict import Failure, Outcome, Verdict
@@ -28,37 +27,66 @@ _COLOURS: Final[dict[Outcome, str]] = {
     "not_covered": "magenta",
 }
 _MAX_ROWS: Final = 500
+_REMEMBERED: Final = 10_000
+_CHECK_SHOWS: Final = 2_000
+_PIPE_WIDTH: Final = 150
 _PLAIN_EVERY: Final = 10.0
+
+_COLUMNS: Final = ("id", "policy", "outcome", "p", "rules", "action")
+_WIDEST: Final = {"id": 20, "policy": 20, "rules": 16}
+_NARROW: Final = {"id": 10, "policy": 8, "rules": 8, "action": 0}
+"""The widths of columns where their natural ones would leave too little for the text; 0: left out."""
+_LEAST_TEXT: Final = 24
+_GAP: Final = 2
+
+
+def plain(text: str, keep: str = "") -> str:
+    """The text as a terminal may have it, one character for one: what it would act on, or not show, is replaced.
+
+    Hidden ASCII (tag characters) is shown as what it spells. Characters in `keep` stay as they are.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else _stand_in(c) for c in text)
+
+
+def _stand_in(character: str) -> str:
+    if character in "\u200c\u200d":
+        return character  # joiners spell emoji and several scripts
+    if character.isspace():
+        return " "
+    if "\U000e0020" <= character <= "\U000e007e":
+        return chr(ord(character) - 0xE0000)
+    return chr(0x2400 + ord(character)) if character < " " else "\ufffd"
 
 
 def print_verdict(verdict: Verdict, text: str) -> None:
     """One verdict in a few lines."""
-    console = Console()
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     score = "" if verdict.score.value is None else f"   p(violates) {verdict.score.value:.2f}"
-    console.print(f"[bold {_COLOURS[verdict.outcome]}]{verdict.outcome}[/]  under {verdict.provenance.policy}{score}")
+    outcome = Text(verdict.outcome, f"bold {_COLOURS[verdict.outcome]}")
+    console.print(outcome + Text(f"  under {verdict.provenance.policy}{score}", ""))
     if verdict.rules:
-        console.print(_marked(verdict, text))
+        console.print(_marked(verdict, text, _CHECK_SHOWS, keep="\n"))
     for rule in verdict.rules:
         quotes = "; ".join(f"“{e.quote}”{'' if e.match == 'exact' else f' ({e.match})'}" for e in rule.evidence)
-        console.print(f"  {rule.id}  {rule.severity}  {escape(quotes)}")
-    for name in ("exceptions", "escalations", "missing"):
-        if values := getattr(verdict, name):
-            console.print(f"  {name}: {', '.join(values)}")
-    if verdict.action != "none":
-        console.print(f"  action: {verdict.action}")
-    if verdict.rationale:
-        console.print(f"  rationale: {escape(verdict.rationale)}")
-    if verdict.notice:
-        console.print(f"  notice: {escape(verdict.notice)}")
+        console.print(Text(plain(f"  {rule.id}  {rule.severity}  {quotes}")))
+    said = {name: ", ".join(getattr(verdict, name)) for name in ("exceptions", "escalations", "missing")}
+    action = "" if verdict.action == "none" else verdict.action
+    for name, value in {**said, "action": action, "rationale": verdict.rationale, "notice": verdict.notice}.items():
+        if value:
+            console.print(Text(plain(f"  {name}: {value}")))
 
 
-def _marked(verdict: Verdict, text: str, width: int | None = None) -> Text:
-    """The text with the quoted spans marked."""
-    marked = Text(text)
-    for evidence in (e for rule in verdict.rules for e in rule.evidence):
-        if evidence.start is not None and evidence.end is not None:
-            marked.stylize("bold underline", evidence.start, evidence.end)
-    return marked
+def _marked(verdict: Verdict, text: str, width: int, keep: str = "") -> Text:
+    """As much of the text as `width` holds, with the quoted spans marked and the first of them in it."""
+    found = (e for rule in verdict.rules for e in rule.evidence)
+    spans = [(e.start, e.end) for e in found if e.start is not None and e.end is not None and e.start < len(text)]
+    first, end = min(spans, default=(0, 0))
+    begin = max(0, first - width // 4) if end > width - 2 else 0
+    cut = text[begin : begin + width]
+    marked = Text(plain(cut, keep))
+    for start, stop in spans:
+        marked.stylize("bold underline", max(0, start - begin), max(0, stop - begin))
+    return Text("…" if begin else "") + marked + Text("…" if begin + width < len(text) else "")
 
 
 class Table:
@@ -69,12 +97,10 @@ class Table:
         self._rows: list[tuple[str, Verdict | Failure]] = []
         self._more = 0
 
-    def remember(self, contents: Iterable[Content]) -> Iterator[Content]:
-        """Passes contents on and keeps the texts that will be shown."""
-        for content in contents:
-            if len(self._texts) < _MAX_ROWS:
-                self._texts[content.id] = content.text
-            yield content
+    def remember(self, content: Content) -> None:
+        """Keeps the text, as much of it as will be shown."""
+        if len(self._texts) < _MAX_ROWS:
+            self._texts[content.id] = content.text[:_REMEMBERED]
 
     def add(self, outcome: Verdict | Failure) -> None:
         if len(self._rows) < _MAX_ROWS:
@@ -83,47 +109,64 @@ class Table:
             self._more += 1
 
     def print(self) -> None:
-        console = Console(width=None if sys.stdout.isatty() else 150)
-        table = RichTable(show_lines=False, pad_edge=False, box=None, header_style="bold", padding=(0, 1))
-        for name in ("id", "policy", "outcome", "p", "rules", "action"):
-            table.add_column(name, no_wrap=True)
-        table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
-        for text, outcome in self._rows:
-            table.add_row(*_cells(text, outcome))
+        console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+        cells = [_cells(outcome) for _, outcome in self._rows]
+        widths = _widths(cells, console.width)
+        left = console.width - sum(width + _GAP for width in widths if width)
+        table = RichTable(show_lines=False, pad_edge=False, box=None, header_style="bold", padding=(0, _GAP, 0, 0))
+        for name, width in zip(_COLUMNS, widths, strict=True):
+            if width:
+                table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
+        table.add_column("text", width=max(left, 1), no_wrap=True, overflow="ellipsis")
+        for (text, outcome), row in zip(self._rows, cells, strict=True):
+            said = _marked(outcome, text, left) if isinstance(outcome, Verdict) else Text(plain(outcome.detail))
+            table.add_row(*(cell for cell, width in zip(row, widths, strict=True) if width), said)
         console.print(table)
         if self._more:
             console.print(f"... and {self._more:,} more")
 
 
-def _cells(text: str, outcome: Verdict | Failure) -> tuple[Text | str, ...]:
-    # what a terminal would act on (escape sequences, zero-width characters) is not printed
-    plain = "".join(c if c.isprintable() else " " for c in visible(text))
+def _cells(outcome: Verdict | Failure) -> list[Text]:
+    """What stands in the columns before the text."""
+    name, policy = Text(plain(outcome.content_id)), Text(plain(outcome.policy))
     if isinstance(outcome, Failure):
-        return (outcome.content_id, outcome.policy, Text("failure", "bold red"), "", outcome.reason, "", Text(outcome.detail))
+        return [name, policy, Text("failure", "bold red"), Text(), Text(outcome.reason), Text()]
     rules = " ".join((*(rule.id for rule in outcome.rules), *outcome.exceptions, *outcome.escalations))
     score = "n/a" if outcome.score.value is None else f"{outcome.score.value:.2f}"
-    shown = _marked(outcome, plain) if len(plain) == len(text) else Text(plain)
     action = "" if outcome.action == "none" else outcome.action
-    return (outcome.content_id, outcome.policy, Text(outcome.outcome, _COLOURS[outcome.outcome]), score, rules, action, shown)
+    return [name, policy, Text(outcome.outcome, _COLOURS[outcome.outcome]), Text(score), Text(rules), Text(action)]
 
 
-def summary(tally: Tally, out: Path | None) -> str:
+def _widths(rows: Sequence[Sequence[Text]], console: int) -> list[int]:
+    """The width of each column before the text: its natural one, bounded; where little is left for the text, a narrow one."""
+    widths = []
+    for index, name in enumerate(_COLUMNS):
+        natural = max((cell_len(row[index].plain) for row in rows), default=0)
+        widths.append(min(max(natural, len(name)), _WIDEST.get(name, natural + len(name))))
+    if console - sum(widths) - _GAP * len(widths) < _LEAST_TEXT:
+        widths = [min(width, _NARROW.get(name, width)) for name, width in zip(_COLUMNS, widths, strict=True)]
+    return widths
+
+
+def summary(tally: Tally, out: Path | None = None) -> str:
     """What a run came to, in one line."""
-    counts = ", ".join(f"{count:,} {name}" for name, count in tally.outcomes.most_common()) or "nothing judged"
-    before = f"; {tally.before:,} were there before" if tally.before else ""
+    nothing = "nothing left to judge" if tally.before else "0 contents"
+    counts = ", ".join(f"{count:,} {name}" for name, count in tally.outcomes.most_common()) or nothing
+    before = f"; {tally.before.total():,} were there before" if tally.before else ""
     return f"{counts}{before}{f'; in {out}' if out else ''}"
 
 
 class Meter:
     """Progress on stderr: a bar on a terminal, else a line now and then. With rate and, where the end is known, time left."""
 
-    def __init__(self, reading: Reading):
+    def __init__(self, reading: Reading, *, bar: bool = True):
         self._reading = reading
         self._started = self._printed = time.monotonic()
+        # rich would send what is printed on stdout to the console of the bar, which is stderr
         self._bar = Progress(
             TextColumn("judging"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"), TimeElapsedColumn(),
-            TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-        ) if sys.stderr.isatty() else None  # fmt: skip
+            TimeRemainingColumn(), console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False,
+        ) if bar and sys.stderr.isatty() else None  # fmt: skip
         self._task = self._bar.add_task("", total=reading.total, rate="") if self._bar else None
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
@@ -16,9 +17,9 @@ from moderator.verdict import Reason
 class Completion:
     """One engine's answer to one `Prompt`.
 
-    For a label read, `labels` holds the probability of each label in the full vocabulary and `label_leads` says whether the most
-    probable token of all was a label. For a write, `text` is what follows the prompt's prefill. An engine that cannot continue a
-    prefill answers with the whole answer from its first character, and says so with `whole`.
+    For a label read, `labels` holds the probability of each label in the full vocabulary and `label_leads` says whether the
+    most probable token of all was a label. For a write, `text` is what follows the prompt's prefill. An engine that cannot
+    continue a prefill answers with the whole answer from its first character, and says so with `whole`.
     """
 
     text: str = ""
@@ -94,15 +95,17 @@ KINDS: Final[Mapping[str, tuple[str, str, str]]] = {
 NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "nano": ("numpy", "tokenizers", "llguidance"),
     "local": ("torch", "transformers", "peft"),
-    "vllm": ("vllm", "torch"),
+    "vllm": ("vllm", "torch", "peft"),
     "server": ("openai",),
 }
 """The modules that each built-in kind imports."""
 
 
 def open_engine(spec: str, **options: Any) -> Engine:
-    """Opens ``nano``, ``local:MODEL[+ADAPTER]``, ``vllm:MODEL[+ADAPTER]``, ``server:URL[#MODEL]`` or ``package.module:Class[:ARGUMENT]``.
+    """Opens an engine by its spec.
 
+    ``nano``, ``local:MODEL[+ADAPTER]``, ``vllm:MODEL[+ADAPTER]``, ``server:URL[#MODEL]`` or
+    ``package.module:Class[:ARGUMENT]``; `options` go to the engine's class.
     Raises `EngineError` when the kind is unknown, an extra is missing, or the engine cannot start.
     """
     kind, _, argument = spec.partition(":")
@@ -119,7 +122,14 @@ def open_engine(spec: str, **options: Any) -> Engine:
         raise EngineError(_missing(spec, module, extra, error)) from None
     except AttributeError:
         raise EngineError(f"{spec}: module {module} has no {name!r}") from None
-    engine: Engine = maker(*([argument] if argument else []), **options)
+    arguments = [argument] if argument else []
+    try:
+        inspect.signature(maker).bind(*arguments, **options)
+    except (TypeError, ValueError) as error:
+        raise EngineError(f"{spec}: {error}") from None
+    engine: Engine = maker(*arguments, **options)
+    if not callable(getattr(engine, "complete", None)):
+        raise EngineError(f"{spec}: {name} is not an engine: it has no method `complete`")
     return engine
 
 

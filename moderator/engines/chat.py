@@ -1,7 +1,8 @@
 """Prompts as token ids: structure as control tokens, everything else as plain text. Serving and training both encode here.
 
-The model's own chat template says where the turns begin and end. It is rendered once around empty slots, and only its own text is
-allowed to become control tokens; policy, content and answer are encoded with control tokens switched off, so no text can forge a turn.
+The model's own chat template says where the turns begin and end. It is rendered once around empty slots, and only its own
+text is allowed to become control tokens; policy, content and answer are encoded with control tokens switched off, so no text
+can forge a turn.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ class Frame:
 class ChatTokenizer:
     """Encodes prompts for one model, from its `tokenizers` tokenizer and its chat template."""
 
-    def __init__(self, tokenizer: Tokenizer, template: str, variables: Mapping[str, Any] | None = None, *, model: str = "model"):
+    def __init__(
+        self, tokenizer: Tokenizer, template: str, variables: Mapping[str, Any] | None = None, *, model: str = "model"
+    ):
         self._structure = Tokenizer.from_str(tokenizer.to_str())
-        self._text = Tokenizer.from_str(tokenizer.to_str())
-        self._text.encode_special_tokens = True
+        self._text = _deaf(tokenizer)
         for copy in (self._structure, self._text):
             copy.no_truncation()
             copy.no_padding()
@@ -71,9 +73,12 @@ class ChatTokenizer:
 
     @property
     def control_ids(self) -> frozenset[int]:
-        """The ids of the tokenizer's control tokens."""
+        """The ids of the tokenizer's control tokens: all that were added to its vocabulary but runs of white space.
+
+        Those not flagged ``special`` too: Qwen's ``<think>`` and DeepSeek's ``<｜User｜>`` are not.
+        """
         added = self._structure.get_added_tokens_decoder()
-        return frozenset(index for index, token in added.items() if token.special)
+        return frozenset(index for index, token in added.items() if not token.content.isspace())
 
     def encode(self, text: str) -> list[int]:
         """A text as text: whatever it says, no control token comes of it."""
@@ -90,7 +95,7 @@ class ChatTokenizer:
         return [[*user, *self._after, *prefills[prompt.prefill]] for user, prompt in zip(users, prompts, strict=True)]
 
     def label_ids(self, form: AnswerFormat) -> dict[Label, int]:
-        """The token of each label after the answer's head. Raises `EngineError` when a label is not one token of its own there."""
+        """The token of each label after the answer's head. Raises `EngineError` when one is not one token of its own there."""
         return dict(self._label_ids(form.head("."), form.labels))
 
     @lru_cache(maxsize=64)  # noqa: B019 - lives as long as the engine that owns it
@@ -112,6 +117,16 @@ class ChatTokenizer:
         return (*self._encode_structure(self.frame.before), *self.encode(system), *self._encode_structure(self.frame.between))
 
 
+def _deaf(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy that finds no control token in a text. It leaves alone only those that are flagged: so all are flagged."""
+    state = json.loads(tokenizer.to_str())
+    for token in state["added_tokens"]:
+        token["special"] = not token["content"].isspace()
+    copy: Tokenizer = Tokenizer.from_str(json.dumps(state))
+    copy.encode_special_tokens = True
+    return copy
+
+
 def special_tokens(config: Mapping[str, Any]) -> dict[str, Any]:
     """``bos_token`` and its like from a tokenizer_config.json, as chat templates expect them."""
     tokens = {name: value for name, value in config.items() if name.endswith("_token")}
@@ -128,7 +143,9 @@ def _frame(template: str, variables: Mapping[str, Any], model: str) -> Frame:
         between, found_user, after = rest.partition(_USER_SLOT)
         if found_system and found_user and _USER_SLOT not in after and _SYSTEM_SLOT not in after:
             return Frame(before, between, after)
-    raise EngineError(f"{model}: the chat template does not put a system and a user turn into the prompt, once each and in this order")
+    raise EngineError(
+        f"{model}: the chat template does not put a system and a user turn into the prompt, once each and in this order"
+    )
 
 
 def _render(template: str, messages: Sequence[Mapping[str, str]], variables: Mapping[str, Any]) -> str:

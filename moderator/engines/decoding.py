@@ -1,11 +1,12 @@
 """Writing under a grammar: which tokens may come next, which must, and when the text is finished.
 
-llguidance is used directly, not through outlines: outlines' logits processor takes one grammar per batch and cannot force tokens.
+llguidance is used directly, not through outlines, whose logits processor takes one grammar per batch and cannot force tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
@@ -16,16 +17,22 @@ from moderator.errors import EngineError
 from moderator.prompt import Write
 from moderator.verdict import Reason
 
+NOT_NUMBERS: Final = "the model's logits are not numbers"
+
 
 class Grammars:
     """Makes writers for one vocabulary. Building it walks the whole vocabulary: once per engine."""
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int, end: Sequence[int], *, model: str = "model"):
-        size = tokenizer.get_vocab_size(with_added_tokens=True)
+        size = tokenizer.get_vocab_size(with_added_tokens=False)
         if size > vocabulary:
             raise EngineError(f"{model}: the tokenizer has {size} tokens, the model {vocabulary}")
-        # without `eos_token` llguidance guesses one by its spelling; a grammar that has to end needs one that exists
-        self._tokenizer = LLTokenizer(tokenizer.to_str(), n_vocab=vocabulary, eos_token=list(end) or None)
+        # llguidance would take a token of its own choice for the end, and then no text could hold that token
+        if not end:
+            raise EngineError(f"{model}: neither the model nor its tokenizer names a token that ends a text (`eos_token_id`)")
+        # a vocabulary of the model is often rounded up; a tokenizer may have got control tokens that the model lacks
+        size = max(vocabulary, tokenizer.get_vocab_size(with_added_tokens=True))
+        self._tokenizer = LLTokenizer(tokenizer.to_str(), n_vocab=size, eos_token=list(end))
 
     def writer(self, task: Write, room: int) -> Writer:
         """A writer for the task that may write at most `room` tokens, whatever the task would allow."""
@@ -61,7 +68,8 @@ class Writer:
     @property
     def text(self) -> str:
         """What has been written. Complete UTF-8 unless the text was cut."""
-        return self._tokenizer.decode_bytes(self.ids).decode("utf-8", "replace")
+        written: bytes = self._tokenizer.decode_bytes(self.ids)
+        return written.decode("utf-8", "replace")
 
     def take(self) -> list[int]:
         """The pending tokens, which are then no longer pending."""
@@ -70,9 +78,12 @@ class Writer:
 
     def choose(self, logits: NDArray[np.float32]) -> None:
         """Writes the next token, and every token that the grammar then forces."""
-        allowed = np.frombuffer(self._matcher.compute_logit_bias(), np.uint8) != 0
+        allowed = np.frombuffer(self._matcher.compute_logit_bias(), np.uint8)[: len(logits)] != 0
         if self._failed() or not allowed.any():
             self._stop("engine", "the grammar allows no token")
+            return
+        if not np.isfinite(logits.max()):
+            self._stop("engine", NOT_NUMBERS)
             return
         token = self._pick(np.where(allowed, logits, -np.inf))
         if token in self._tokenizer.eos_tokens:

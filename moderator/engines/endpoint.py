@@ -10,9 +10,9 @@ import email.utils
 import json
 import random
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic, sleep, time
 from typing import Any, Final, cast
 
 import openai
@@ -31,8 +31,10 @@ _LARGEST_REPLY: Final = 8 << 20
 """Bytes. A label read is a few hundred, a whole answer with log probabilities some hundred thousand."""
 _RETRIED: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 _TOO_LONG: Final = re.compile(
-    r"context[_ ](?:length|window|size)|maximum (?:model|context|input|prompt)|prompt is too long|too many (?:input )?tokens",
-    re.I,
+    r"context[_ ](?:length|window|size)|maximum (?:model|context|input|prompt)|prompt is too long|too many (?:input )?tokens"
+    # vLLM's words when the prompt fills the context to the last token, and when the answer may be longer than the context
+    r"|max_tokens must be at least 1, got|max_tokens=\d+ cannot be greater",
+    re.IGNORECASE,
 )
 _FILTERED: Final = re.compile(r"content[_ ](?:filter|policy|management)|moderation|flagged|safety", re.I)
 _NO_CREDIT: Final = re.compile(r"insufficient_quota|billing|credit", re.I)
@@ -63,8 +65,11 @@ class Endpoint:
         self._timeout = timeout
         self._retries = retries
         self.url = _base(name, url)
-        # openai's own retries are off: they take no notice of a deadline, and would multiply with ours
-        self._client = openai.OpenAI(base_url=self.url, api_key=key, timeout=timeout, max_retries=0)
+        try:
+            # openai's own retries are off: they take no notice of a deadline, and would multiply with ours
+            self._client = openai.OpenAI(base_url=self.url, api_key=key, timeout=timeout, max_retries=0)
+        except http.InvalidURL as error:
+            raise EngineError(f"{name}: {url!r} is no address: {error}") from None
 
     def close(self) -> None:
         self._client.close()
@@ -93,7 +98,7 @@ class Endpoint:
             if not isinstance(reply, Trouble) or not (reply.lost or reply.status in _RETRIED) or _NO_CREDIT.search(reply.about):
                 break
             if attempt < self._retries:
-                time.sleep(_wait(attempt, reply.after))
+                sleep(_wait(attempt, reply.after))
         if isinstance(reply, Trouble):
             if reply.lost:
                 self.models()
@@ -106,7 +111,7 @@ class Endpoint:
         try:
             # streamed, though it is one value: endpoints that send white space to keep the connection would never time out
             with create(model=body["model"], messages=body["messages"], extra_body=rest) as response:
-                return _json(response, time.monotonic() + self._timeout)
+                return _json(response, monotonic() + self._timeout)
         except (openai.OpenAIError, http.HTTPError) as error:
             return _trouble(error)
 
@@ -131,9 +136,13 @@ class Endpoint:
 
 def _base(name: str, url: str) -> str:
     """The address with ``/v1``, unless it has a path of its own."""
-    parsed = re.fullmatch(r"(https?://[^/?#\s]+)(/[^?#\s]*)?", url)
+    parsed = re.fullmatch(r"(https?://[^/?#\s@]+)(/[^?#\s@]*)?", url)
     if parsed is None:
-        raise EngineError(f"{name}: {url!r} is no address\n  for example server:http://localhost:8000")
+        # not shown where it may hold a password
+        shown = "an address with a user name" if "@" in url else f"{url!r}"
+        raise EngineError(
+            f"{name}: {shown} is no address\n  for example server:http://localhost:8000; a key goes into OPENAI_API_KEY"
+        )
     return parsed[1] + ((parsed[2] or "").rstrip("/") or "/v1")
 
 
@@ -142,7 +151,7 @@ def _json(response: Any, deadline: float) -> Mapping[str, Any] | Trouble:
     content = bytearray()
     for chunk in response.iter_bytes():
         content += chunk
-        if time.monotonic() > deadline:
+        if monotonic() > deadline:
             return Trouble("timeout", "the reply was not finished in time")
         if len(content) > _LARGEST_REPLY:
             return Trouble("unreadable", f"a reply of more than {_LARGEST_REPLY} bytes")
@@ -199,7 +208,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     if re.fullmatch(r"\d+(\.\d+)?", value):
         return float(value)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time())
     except (ValueError, TypeError):
         return None
 

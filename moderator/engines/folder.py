@@ -21,6 +21,21 @@ def read_json(path: Path) -> dict[str, object]:
     return value
 
 
+def split_adapter(spec: str) -> tuple[str, str]:
+    """``MODEL+ADAPTER`` in its two parts, the second empty when there is none. A folder may have a ``+`` in its own name."""
+    if Path(spec).is_dir():
+        return spec, ""
+    model, _, adapter = spec.partition("+")
+    return model, adapter
+
+
+def model_folder(path: str | Path) -> Path:
+    """The folder, which must hold a model. Raises `EngineError`."""
+    if not (Path(path) / "config.json").is_file():
+        raise EngineError(f"{path}: no model here (there is no config.json)")
+    return Path(path)
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The folder's weights, in the order of their names: safetensors, or where there are none, PyTorch files."""
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))

@@ -1,7 +1,7 @@
 """A Qwen3 decoder in plain numpy, float32: what `nano` runs without torch.
 
-Rows share the keys and values of one prefix, which are computed once; each row has keys and values of its own behind it. Rows of
-a step are packed: one matrix product for the tokens of all of them, and attention per row over the prefix and itself.
+Rows share the keys and values of one prefix, which are computed once; each row has keys and values of its own behind it. Rows
+of a step are packed: one matrix product for the tokens of all of them, and attention per row over the prefix and itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ Indices = NDArray[np.intp]
 
 _CHUNK: Final = 512
 """Tokens of one row that are run at a time: bounds the attention scores of a long row."""
+
+_BLOCK: Final = 256
+"""Tokens that go through a layer's perceptron at a time: its wide middle then stays in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +53,17 @@ class Shape:
         path = folder / "config.json"
         config: dict[str, Any] = read_json(path)
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        wanted = {
-            "model_type": (config.get("model_type"), ["qwen3"]),
-            "hidden_act": (config.get("hidden_act"), ["silu"]),
-            "attention_bias": (config.get("attention_bias", False), [False]),
-            "use_sliding_window": (config.get("use_sliding_window", False), [False]),
-            "quantization_config": (config.get("quantization_config"), [None]),
-            "rope type": (rope.get("rope_type", rope.get("type", "default")), ["default"]),
-        }
-        for name, (value, allowed) in wanted.items():
-            if value not in allowed:
-                raise EngineError(f"{path}: {name} is {value!r} where {allowed[0]!r} is needed\n  run this model with local:{folder}")
+        needed = (
+            ("model_type", config.get("model_type"), "qwen3"),
+            ("hidden_act", config.get("hidden_act"), "silu"),
+            ("attention_bias", config.get("attention_bias", False), False),
+            ("use_sliding_window", config.get("use_sliding_window", False), False),
+            ("quantization_config", config.get("quantization_config"), None),
+            ("rope_type", rope.get("rope_type", rope.get("type", "default")), "default"),
+        )
+        for name, value, right in needed:
+            if value != right:
+                raise EngineError(f"{path}: {name} is {value!r}, not {right!r}\n  run this model with local:{folder}")
         end = config.get("eos_token_id")
         try:
             return cls(
@@ -89,6 +92,7 @@ class _Layer:
     query: Array
     key_value: Array
     query_norm: Array
+    """With the scale of attention in it."""
     key_norm: Array
     output: Array
     middle_norm: Array
@@ -136,18 +140,57 @@ class Qwen3:
         """Rows that continue the prefix, with nothing behind it yet."""
         return PackedRows(self, prefix, count)
 
+    def normal(self, x: Array, weight: Array) -> Array:
+        """Root mean square normalisation over the last axis."""
+        means = np.einsum("...i,...i->...", x, x)[..., None] / np.float32(x.shape[-1])
+        normal: Array = x / np.sqrt(means + np.float32(self.shape.epsilon))
+        normal *= weight
+        return normal
+
 
 @dataclass(frozen=True, slots=True)
-class _Queries:
-    """The tokens that look, in a step: as packed rows, and where each stands when the rows are padded to one width."""
+class _Step:
+    """Where the new tokens of a step belong: each token's place in the store, and its rotary angles."""
 
     rows: Indices
-    """Which of the step's rows each belongs to."""
+    """The rows that get new tokens."""
+    owners: Indices
+    """The row of each token, as a place in `rows`."""
+    positions: Indices
+    """Its position in that row, counted from the end of the prefix."""
     columns: Indices
-    """Its place among the new tokens of its row."""
-    width: int
-    hidden: Array
-    """Additive, 0 or -inf: step row, 1, column, key."""
+    """Its place among the new tokens of that row."""
+    cosines: Array
+    sines: Array
+
+    def lasts(self) -> Indices:
+        """The last token of each row."""
+        return np.append(np.flatnonzero(np.diff(self.owners)), len(self.owners) - 1)
+
+    def only(self, tokens: Indices) -> _Step:
+        """The same for some of the tokens, at most one of each row."""
+        return _Step(
+            rows=self.rows,
+            owners=self.owners[tokens],
+            positions=self.positions[tokens],
+            columns=np.zeros_like(tokens),
+            cosines=self.cosines[tokens],
+            sines=self.sines[tokens],
+        )
+
+
+class _Seen(NamedTuple):
+    """Values, weighted but not yet divided by the total weight. Weights are relative to that of the highest score."""
+
+    values: Array
+    total: Array
+    highest: Array
+
+    def with_(self, other: _Seen) -> _Seen:
+        """One softmax over what was seen in two places."""
+        highest = np.maximum(self.highest, other.highest)
+        mine, others = np.exp(self.highest - highest), np.exp(other.highest - highest)
+        return _Seen(self.values * mine + other.values * others, self.total * mine + other.total * others, highest)
 
 
 class PackedRows:
@@ -165,124 +208,115 @@ class PackedRows:
         """Appends ids to rows; the logits after the last id of each, in the mapping's order."""
         logits = np.empty((len(new), self._model.shape.vocabulary), np.float32)
         for start in range(0, max(map(len, new.values())), _CHUNK):
-            part = {place: ids[start : start + _CHUNK] for place, ids in enumerate(new.values()) if len(ids) > start}
-            rows = np.array([row for place, row in enumerate(new) if place in part], np.intp)
-            logits[list(part)] = self._step(rows, list(part.values()))
+            part = {row: ids[start : start + _CHUNK] for row, ids in new.items() if len(ids) > start}
+            logits[[place for place, row in enumerate(new) if row in part]] = self._run(part)
         return logits
 
-    def _step(self, rows: Indices, new: list[Sequence[int]]) -> Array:
-        model, counts = self._model, np.array([len(ids) for ids in new], np.intp)
-        ends = counts.cumsum()
-        owner = np.repeat(np.arange(len(new)), counts)
-        column = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
-        before = self._lengths[rows]
-        self._reserve(int((before + counts).max()))
-        own = before[owner] + column
-        angles = (model.cosines[self._prefix.length + own, None], model.sines[self._prefix.length + own, None])
-        span = int((before + counts).max())
-        everyone = self._queries(owner, column, before[:, None] + np.arange(counts.max()), span)
-        # behind the last layer only the last token of each row is read, so only that one is asked there
-        finals = self._queries(np.arange(len(new)), np.zeros(len(new), np.intp), (before + counts - 1)[:, None], span)
-        x = model.embedding[np.concatenate([np.asarray(ids, np.intp) for ids in new])]
+    def _run(self, new: Mapping[int, Sequence[int]]) -> Array:
+        model, step = self._model, self._step(new)
+        lasts = step.lasts()
+        self._reserve(int(step.positions.max()) + 1)
+        x = model.embedding[np.fromiter((index for ids in new.values() for index in ids), np.intp)]
         for index, layer in enumerate(model.layers):
-            normal = _normal(x, layer.norm, model.shape.epsilon)
-            self._store(index, layer, normal, angles, rows[owner], own)
-            queries, asking = everyone, normal
+            normal = model.normal(x, layer.norm)
+            self._store(index, layer, normal, step)
             if index == len(model.layers) - 1:
-                queries, asking, x = finals, normal[ends - 1], x[ends - 1]
-                angles = (angles[0][ends - 1], angles[1][ends - 1])
-            x = x + self._attend(index, layer, asking, angles, queries, rows, span) @ layer.output
-            x += _gated(_normal(x, layer.middle_norm, model.shape.epsilon), layer)
-        self._lengths[rows] += counts
-        return _normal(x, model.norm, model.shape.epsilon) @ model.unembedding.T
+                # behind the last layer only the last token of each row is read: the others need not be finished
+                x, normal, step = x[lasts], normal[lasts], step.only(lasts)
+            x = x + self._attend(index, layer, normal, step) @ layer.output
+            for block in (x[start : start + _BLOCK] for start in range(0, len(x), _BLOCK)):
+                block += _gated(model.normal(block, layer.middle_norm), layer)
+        self._lengths[step.rows] = step.positions + 1
+        return model.normal(x, model.norm) @ model.unembedding.T
 
-    def _queries(self, rows: Indices, columns: Indices, positions: Indices, span: int) -> _Queries:
-        hidden = np.where(np.arange(span) <= positions[:, None, :, None], np.float32(0), np.float32(-np.inf))
-        return _Queries(rows, columns, positions.shape[1], hidden)
+    def _step(self, new: Mapping[int, Sequence[int]]) -> _Step:
+        rows = np.fromiter(new, np.intp)
+        owners = np.repeat(np.arange(len(rows)), [len(ids) for ids in new.values()])
+        columns = np.concatenate([np.arange(len(ids)) for ids in new.values()])
+        positions = self._lengths[rows[owners]] + columns
+        angles = self._prefix.length + positions
+        return _Step(rows, owners, positions, columns, self._model.cosines[angles, None], self._model.sines[angles, None])
 
     def _reserve(self, length: int) -> None:
         """Room for `length` positions in each row; a second growth is generous, because then it is a text that grows."""
         size = self.keys[0].shape[2]
         if length <= size:
             return
-        more = length - size if not size else max(length - size, size, 64)
+        more = max(length - size, 64 if size else 0)
         for store in (self.keys, self.values):
             store[:] = [np.pad(array, ((0, 0), (0, 0), (0, more), (0, 0))) for array in store]
 
-    def _store(self, index: int, layer: _Layer, x: Array, angles: tuple[Array, Array], rows: Indices, positions: Indices) -> None:
+    def _store(self, index: int, layer: _Layer, x: Array, step: _Step) -> None:
+        """Computes and keeps the keys and values of all new tokens."""
         shape = self._model.shape
         both = (x @ layer.key_value).reshape(len(x), 2, shape.shared_heads, shape.head)
-        keys = _turned(_normal(both[:, 0], layer.key_norm, shape.epsilon), *angles)
-        self.keys[index][:, rows, positions] = keys.swapaxes(0, 1)
-        self.values[index][:, rows, positions] = both[:, 1].swapaxes(0, 1)
+        keys = _turned(self._model.normal(both[:, 0], layer.key_norm), step)
+        rows = step.rows[step.owners]
+        self.keys[index][:, rows, step.positions] = keys.swapaxes(0, 1)
+        self.values[index][:, rows, step.positions] = both[:, 1].swapaxes(0, 1)
 
-    def _attend(
-        self, index: int, layer: _Layer, x: Array, angles: tuple[Array, Array], queries: _Queries, rows: Indices, span: int
-    ) -> Array:
+    def _attend(self, index: int, layer: _Layer, x: Array, step: _Step) -> Array:
+        """What the tokens of the step see: in the prefix, and in their own row up to themselves."""
         shape = self._model.shape
-        asked = (x @ layer.query).reshape(len(x), shape.heads, shape.head)
-        asked = _turned(_normal(asked, layer.query_norm * np.float32(shape.head**-0.5), shape.epsilon), *angles)
-        group = shape.heads // shape.shared_heads
-        padded = np.zeros((shape.shared_heads, len(rows), group, queries.width, shape.head), np.float32)
-        padded[:, queries.rows, :, queries.columns] = asked.reshape(len(x), shape.shared_heads, group, shape.head)
-        keys, values = self.keys[index], self.values[index]
-        if len(rows) < keys.shape[1]:
-            keys, values = keys[:, rows], values[:, rows]
-        seen = _attention(
-            padded, self._prefix.keys[index], self._prefix.values[index], keys[:, :, :span], values[:, :, :span], queries.hidden
+        asked: Array = (x @ layer.query).reshape(len(x), shape.heads, shape.head)
+        asked = _turned(self._model.normal(asked, layer.query_norm), step)
+        asked = asked.reshape(len(x), shape.shared_heads, -1, shape.head)
+        seen = self._own(index, asked, step)
+        if self._prefix.length:
+            seen = seen.with_(self._shared(index, asked))
+        return (seen.values / seen.total).reshape(len(x), -1)
+
+    def _shared(self, index: int, asked: Array) -> _Seen:
+        """In the prefix. One head at a time keeps the scores in the processor's cache."""
+        tokens, heads, group, size = asked.shape
+        flat = np.ascontiguousarray(asked.swapaxes(0, 1)).reshape(heads, -1, size)
+        by_head = [_look(*three) for three in zip(flat, self._prefix.keys[index], self._prefix.values[index], strict=True)]
+        return _Seen(
+            *(np.stack(parts).reshape(heads, tokens, group, -1).swapaxes(0, 1) for parts in zip(*by_head, strict=True))
         )
-        return np.ascontiguousarray(seen[:, queries.rows, :, queries.columns]).reshape(len(x), -1)
+
+    def _own(self, index: int, asked: Array, step: _Step) -> _Seen:
+        """In the tokens' own rows, which are padded for it to the most new tokens that one has."""
+        count, width, span = len(step.rows), int(step.columns.max()) + 1, int(step.positions.max()) + 1
+        heads, group, size = asked.shape[1:]
+        padded = np.zeros((heads, count, group, width, size), np.float32)
+        padded[:, step.owners, :, step.columns] = asked
+        limits = np.zeros((count, 1, width, 1), np.intp)
+        limits[step.owners, 0, step.columns, 0] = step.positions
+        hidden = np.where(np.arange(span) <= limits, np.float32(0), np.float32(-np.inf))
+        # all rows: a view of the store; some of them: a copy
+        rows = slice(None) if count == self.keys[index].shape[1] else step.rows
+        keys, values = self.keys[index][:, rows, :span], self.values[index][:, rows, :span]
+        seen = _look(padded, keys[:, :, None], values[:, :, None], hidden)
+        return _Seen(*(part[:, step.owners, :, step.columns] for part in seen))
 
 
-def _attention(queries: Array, prefix_keys: Array, prefix_values: Array, keys: Array, values: Array, hidden: Array) -> Array:
-    """One softmax over two sets of keys: the prefix, which all rows share, and each row's own.
-
-    Queries come as (heads, row, group, column, head size). One head at a time keeps the scores in the processor's cache.
-    """
-    heads, rows, group, width, size = queries.shape
-    seen = np.empty_like(queries)
-    for head in range(heads):
-        flat = queries[head].reshape(rows * group * width, size)
-        shared = flat @ prefix_keys[head].T
-        own = flat.reshape(rows, group * width, size) @ keys[head].swapaxes(1, 2)
-        own = (own.reshape(rows, group, width, -1) + hidden).reshape(len(flat), -1)
-        highest = own.max(1, keepdims=True)
-        if shared.shape[1]:
-            np.maximum(highest, shared.max(1, keepdims=True), out=highest)
-        for scores in (shared, own):
-            np.subtract(scores, highest, out=scores)
-            np.exp(scores, out=scores)
-        total = shared.sum(1, keepdims=True) + own.sum(1, keepdims=True)
-        mixed = (own.reshape(rows, group * width, -1) @ values[head]).reshape(flat.shape)
-        mixed += shared @ prefix_values[head]
-        mixed /= total
-        seen[head] = mixed.reshape(rows, group, width, size)
-    return seen
+def _look(queries: Array, keys: Array, values: Array, hidden: Array | None = None) -> _Seen:
+    scores: Array = queries @ keys.swapaxes(-1, -2)
+    if hidden is not None:
+        scores += hidden
+    highest = scores.max(-1, keepdims=True)
+    scores -= highest
+    np.exp(scores, out=scores)
+    weighted: Array = scores @ values
+    return _Seen(weighted, scores.sum(-1, keepdims=True), highest)
 
 
-def _normal(x: Array, weight: Array, epsilon: float) -> Array:
-    """Root mean square normalisation over the last axis."""
-    squares = np.einsum("...i,...i->...", x, x)[..., None]
-    scale: Array = np.float32(1) / np.sqrt(squares / np.float32(x.shape[-1]) + np.float32(epsilon))
-    scaled: Array = x * scale
-    scaled *= weight
-    return scaled
-
-
-def _turned(x: Array, cosines: Array, sines: Array) -> Array:
+def _turned(x: Array, step: _Step) -> Array:
     """Rotary positions, halves form: token, head, head size."""
     half = x.shape[-1] // 2
     first, second = x[..., :half], x[..., half:]
     turned = np.empty_like(x)
-    turned[..., :half] = first * cosines - second * sines
-    turned[..., half:] = second * cosines + first * sines
+    turned[..., :half] = first * step.cosines - second * step.sines
+    turned[..., half:] = second * step.cosines + first * step.sines
     return turned
 
 
 def _gated(x: Array, layer: _Layer) -> Array:
-    gate = x @ layer.gate
-    gate /= np.float32(1) + np.exp(-gate)
-    gate *= x @ layer.up
+    gate: Array = x @ layer.gate
+    with np.errstate(over="ignore"):  # far below zero: divided by infinity, which is the 0 it should be
+        np.divide(gate, 1 + np.exp(-gate), out=gate)
+    np.multiply(gate, x @ layer.up, out=gate)
     down: Array = gate @ layer.down
     return down
 
@@ -298,7 +332,7 @@ class _Tensors:
             raise EngineError(f"{folder}: no safetensors file")
         for path in files:
             try:
-                self._raw.update(deserialize(path.read_bytes()))
+                self._raw.update(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
             except (OSError, SafetensorError) as error:
                 raise EngineError(f"{path}: {error}") from None
 
@@ -333,7 +367,7 @@ def _layer(tensors: _Tensors, name: str, shape: Shape) -> _Layer:
         norm=tensors.take(name + "input_layernorm.weight", shape.hidden),
         query=tensors.matrix(attention + "q_proj.weight", asked, shape.hidden),
         key_value=np.concatenate([key, value], axis=1),
-        query_norm=tensors.take(attention + "q_norm.weight", shape.head),
+        query_norm=tensors.take(attention + "q_norm.weight", shape.head) / np.float32(shape.head**0.5),
         key_norm=tensors.take(attention + "k_norm.weight", shape.head),
         output=tensors.matrix(attention + "o_proj.weight", shape.hidden, asked),
         middle_norm=tensors.take(name + "post_attention_layernorm.weight", shape.hidden),

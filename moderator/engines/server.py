@@ -32,8 +32,11 @@ _THOUGHT_TOKENS: Final = 4096
 _TOP: Final = 20
 """Alternatives asked for at each token: as many as endpoints give."""
 _TOKEN: Final = "token_id:"
-_PROBE: Final = 'start: "\\"" PIECE "\\""\nPIECE: %regex {"substring_chunks": ["a", "b"]}\n'
+_PROBE: Final = 'start: "\\"" PIECE "\\""\nPIECE: CHUNKS & /(?s:.{0,2})/\nCHUNKS: %regex {"substring_chunks": ["a", "b"]}\n'
+"""As the grammars of quotes: xgrammar knows no ``&``."""
 _PROBED: Final = re.compile('"a?b?"')
+_SAMPLE: Final = ("A policy.", 'TEXT "a text"')
+"""A system turn and a user turn to try a server with."""
 _GUIDANCE: Final = """start it with --structured-outputs-config '{"backend": "guidance", "disable_any_whitespace": true}'"""
 
 
@@ -50,19 +53,22 @@ class ServerEngine:
     """Asks ``URL[#MODEL]``, many contents at a time. The key is OPENAI_API_KEY's, if the endpoint wants one."""
 
     def __init__(self, url: str, *, api_key: str | None = None, concurrency: int = 16, timeout: float = 60.0, retries: int = 4):
-        self.name = f"server:{url}"
+        self.name = "server:" + re.sub(r"//[^/]*@", "//", url)
         address, _, model = url.partition("#")
         key = api_key or os.environ.get("OPENAI_API_KEY") or "none"
         self._endpoint = Endpoint(self.name, address, key=key, timeout=timeout, retries=retries)
         self._concurrency = concurrency
         self._entry = _choose(self.name, self._endpoint.models(), model)
-        self._dialect: Dialect
-        if self._entry.get("owned_by") == "vllm" and _continues(self._endpoint, self._entry["id"]):
-            self._dialect = VLLMDialect(self.name, self._endpoint, self._entry["id"])
-        else:
-            self._dialect = ChatDialect(self._endpoint, self._entry["id"])
+        self._dialect = self._open_dialect(self._entry["id"])
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="moderator-server")
         self._led: set[int] = set()
+
+    def _open_dialect(self, model: str) -> Dialect:
+        if self._entry.get("owned_by") == "vllm":
+            for together in (False, True):
+                if _continues(self._endpoint, model, together=together):
+                    return VLLMDialect(self.name, self._endpoint, model, together=together)
+        return ChatDialect(self._endpoint, model)
 
     @cached_property
     def _version(self) -> str:
@@ -113,10 +119,11 @@ class VLLMDialect:
 
     parameters: Mapping[str, Any] = {"api": "vllm", "grammar": "guidance"}
 
-    def __init__(self, name: str, endpoint: Endpoint, model: str):
+    def __init__(self, name: str, endpoint: Endpoint, model: str, *, together: bool):
         self._name = name
         self._endpoint = endpoint
         self._model = model
+        self._together = together
         self._ids: dict[AnswerFormat, dict[str, int]] = {}
         self._lock = threading.Lock()
         self._probe()
@@ -155,7 +162,7 @@ class VLLMDialect:
         return _booked(reply, Completion(labels=labels, label_leads=token.text in wanted.values()))
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
-        return {"model": self._model, **_continued(prompt.system, prompt.user, prompt.prefill)}
+        return {"model": self._model, **_continued(_turns(prompt.system, prompt.user, self._together), prompt.prefill)}
 
     def _label_ids(self, form: AnswerFormat) -> dict[str, int]:
         """The labels' token ids, as `ChatTokenizer.label_ids` finds them, but with the server's tokenizer."""
@@ -177,8 +184,9 @@ class VLLMDialect:
 
     def _probe(self) -> None:
         """Asks for a text that only ``guidance`` can hold to its grammar: other backends refuse it, or drop it in silence."""
-        body = {"model": self._model, **_continued("", "x", "{"), "max_tokens": 8, "temperature": 0.0}
-        reply = _reply(self._endpoint.chat(body | {"structured_outputs": {"grammar": _PROBE}}))
+        turns = _continued(_turns(*_SAMPLE, self._together), "{")
+        body = {"model": self._model, **turns, "max_tokens": 8, "temperature": 0.0, "structured_outputs": {"grammar": _PROBE}}
+        reply = _reply(self._endpoint.chat(body))
         if isinstance(reply, Trouble):
             raise EngineError(f"{self._name}: a text under a grammar could not be had: {reply.detail}\n  {_GUIDANCE}")
         if not _PROBED.fullmatch(reply.text):
@@ -196,6 +204,7 @@ class ChatDialect:
         "temperature": r"temperature",
         "seed": r"seed",
         "max_tokens": r"max_tokens",
+        "system": r"system.{0,20}role|role.{0,20}system|system message",
     }
     """Parts of a request that endpoints are known to refuse, and how their complaint names them."""
 
@@ -232,7 +241,8 @@ class ChatDialect:
             "seed": {"seed": seed},
             "max_tokens": {"max_tokens": most},
         }
-        body: dict[str, Any] = {"model": self._model, "messages": _messages(prompt.system, prompt.user)}
+        turns = _turns(prompt.system, prompt.user, together="system" in refused)
+        body: dict[str, Any] = {"model": self._model, "messages": turns}
         for part, fields in parts.items():
             if part not in refused:
                 body |= fields
@@ -251,32 +261,32 @@ def _response_format(form: AnswerFormat) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema(form)}}
 
 
-def _messages(system: str, user: str) -> list[dict[str, str]]:
+def _turns(system: str, user: str, together: bool) -> list[dict[str, str]]:
+    """The two turns; as one for templates that know no system turn, joined as `ChatTokenizer` joins them."""
+    if together:
+        return [{"role": "user", "content": f"{system}\n\n{user}"}]
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
-def _continued(system: str, user: str, prefill: str) -> dict[str, Any]:
+def _continued(turns: Sequence[Mapping[str, str]], prefill: str) -> dict[str, Any]:
     """A chat whose last turn, the assistant's, is to be continued."""
     return {
-        "messages": [*_messages(system, user), {"role": "assistant", "content": prefill}],
+        "messages": [*turns, {"role": "assistant", "content": prefill}],
         "continue_final_message": True,
         "add_generation_prompt": False,
         "chat_template_kwargs": {"enable_thinking": False},
     }
 
 
-def _continues(endpoint: Endpoint, model: str) -> bool:
+def _continues(endpoint: Endpoint, model: str, *, together: bool) -> bool:
     """Whether a continued turn has the ids of a begun turn and the prefill behind it, which is what `ChatTokenizer` makes.
 
-    Some templates treat a given turn otherwise than one to come (harmony channels, thoughts that are cut off or added).
+    Some templates treat a given turn otherwise than one to come (harmony channels, thoughts that are cut off or added), and
+    some take no system turn.
     """
-    system, user, prefill = "A policy.", 'TEXT "a text"', '{"violates":"yes'
-    begun = {
-        "messages": _messages(system, user),
-        "add_generation_prompt": True,
-        "chat_template_kwargs": {"enable_thinking": False},
-    }
-    requests = (begun, {"prompt": prefill, "add_special_tokens": False}, _continued(system, user, prefill))
+    turns, prefill = _turns(*_SAMPLE, together), '{"violates":"yes'
+    begun = {"messages": turns, "add_generation_prompt": True, "chat_template_kwargs": {"enable_thinking": False}}
+    requests = (begun, {"prompt": prefill, "add_special_tokens": False}, _continued(turns, prefill))
     before, behind, continued = (_tokenize(endpoint, {"model": model, **request}) for request in requests)
     return bool(before and behind) and [*before, *behind] == continued
 

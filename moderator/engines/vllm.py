@@ -6,9 +6,13 @@ values stay in vLLM's prefix cache; a policy that is new is run alone first, or 
 
 from __future__ import annotations
 
+import json
 import math
+import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
+import struct
 import tempfile
 import threading
 from collections import OrderedDict
@@ -27,17 +31,19 @@ os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 import torch
 import vllm
 from huggingface_hub import snapshot_download
-from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 from vllm.exceptions import VLLMClientError, VLLMError
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.sampling_params import StructuredOutputsParams
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from moderator.answer import AnswerFormat
 from moderator.engines import Completion, EngineDescription
+from moderator.engines.adapters import merged, quiet
 from moderator.engines.chat import ChatTokenizer
-from moderator.engines.folder import digest, family, read_json, versioned_name, weight_files
+from moderator.engines.folder import digest, family, read_json, split_adapter, versioned_name, weight_files
 from moderator.engines.whole import sampling, schema, tokens_for, unwrapped
 from moderator.errors import EngineError
 from moderator.prompt import Prompt, ReadLabel, Write
@@ -50,6 +56,20 @@ _RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _WARM: Final = 64
 """Policies that are remembered as being in the prefix cache."""
 _THOUGHT_TOKENS: Final = 4096
+_FOREIGN: Final = (
+    VLLMError,
+    SafetensorError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    MemoryError,
+    AssertionError,
+    struct.error,
+)
+"""What comes up from below: the libraries' own errors, and what they let through when a file is not what it says."""
+_CORE: Final = "Engine core initialization failed"
+"""The process that failed has written why on standard error; only this comes back from it."""
 
 Ids = list[int]
 
@@ -91,13 +111,12 @@ class VLLMEngine:
         **options: Any,
     ):
         self.name = f"vllm:{model}"
-        base, _, adapter = model.partition("+")
-        self._folder = _folder(self.name, base)
-        self._adapter = _adapter(self.name, adapter) if adapter else None
+        self._base, adapter = split_adapter(model)
+        self._folder = _folder(self.name, self._base, "config.json")
+        self._adapter = _folder(self.name, adapter, "adapter_config.json") if adapter else None
         self._profile = profile or ModelProfile.of(self._folder)
         self._chat = ChatTokenizer.from_folder(self._folder)
         self._lora: LoRARequest | None = None
-        self._base = base
         settings: dict[str, Any] = {
             "dtype": dtype,
             "enforce_eager": enforce_eager,
@@ -106,8 +125,10 @@ class VLLMEngine:
             "enable_prefix_caching": True,
             "structured_outputs_config": {"backend": self._profile.backend, "disable_any_whitespace": True},
         }
+        others = multiprocessing.active_children()
         with _errors(self.name):
             self._llm = self._start(settings | (_cpu(settings) if current_platform.is_cpu() else {}) | options)
+        self._ended = _watch(self._llm, [child.sentinel for child in multiprocessing.active_children() if child not in others])
         self._limit: int = self._llm.llm_engine.vllm_config.model_config.max_model_len
         self._warm: OrderedDict[str, None] = OrderedDict()
         self._reads: dict[tuple[int, ...], vllm.SamplingParams] = {}
@@ -118,12 +139,11 @@ class VLLMEngine:
         config = self._llm.llm_engine.vllm_config
         return EngineDescription(
             engine=f"vllm {vllm.__version__}",
-            model=versioned_name(Path(self._base).name, self._folder),
+            model=versioned_name(self._folder.name if Path(self._base).is_dir() else self._base, self._folder),
             adapter_digest=self._adapter_digest,
             parameters={
                 "dtype": str(config.model_config.dtype).removeprefix("torch."),
                 "grammar": self._profile.backend,
-                "max_model_len": self._limit,
             },
             family=family(self._adapter or self._folder) or family(self._folder),
         )
@@ -151,21 +171,27 @@ class VLLMEngine:
         return [completions[index] for index in range(len(prompts))]
 
     def close(self) -> None:
-        """Ends vLLM's processes."""
-        self._llm.llm_engine.engine_core.shutdown()
+        """Ends vLLM's processes, and the sockets to them, which vLLM leaves to the garbage collector."""
+        core = self._llm.llm_engine.engine_core
+        core.shutdown()
+        if hasattr(core, "ctx"):
+            core.ctx.destroy(linger=0)
 
     def _start(self, settings: Mapping[str, Any]) -> vllm.LLM:
         if self._adapter is None:
             return vllm.LLM(str(self._folder), **settings)
         if current_platform.is_cpu():
-            with tempfile.TemporaryDirectory(prefix="moderator-merged-") as merged:
-                _merge(self._folder, self._adapter, Path(merged))
-                return vllm.LLM(merged, **settings)
+            with tempfile.TemporaryDirectory(prefix="moderator-merged-") as whole:
+                _merge(self._folder, self._adapter, Path(whole))
+                return vllm.LLM(whole, **settings)
         rank = read_json(self._adapter / "adapter_config.json").get("r")
         least = next((allowed for allowed in _RANKS if isinstance(rank, int) and rank <= allowed), _RANKS[-1])
         # vLLM knows adapters by their name: it must say which weights these are
         self._lora = LoRARequest(str(self._adapter_digest), 1, str(self._adapter))
-        return vllm.LLM(str(self._folder), enable_lora=True, max_lora_rank=least, **settings)
+        llm = vllm.LLM(str(self._folder), enable_lora=True, max_lora_rank=least, **settings)
+        # it is loaded by the first request: now, so that one that does not fit is noticed here
+        llm.generate([{"prompt_token_ids": self._chat.encode("x")}], self._once, use_tqdm=False, lora_request=self._lora)
+        return llm
 
     @cached_property
     def _adapter_digest(self) -> str | None:
@@ -190,16 +216,18 @@ class VLLMEngine:
     def _generate(self, prompts: list[Ids], params: list[vllm.SamplingParams]) -> list[vllm.RequestOutput | Completion]:
         if not prompts:
             return []
-        try:
-            with _errors(self.name):
+        with _errors(self.name):
+            if self._ended.is_set():
+                raise EngineDeadError
+            try:
                 outputs: list[vllm.RequestOutput | Completion] = self._llm.generate(
                     [{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False, lora_request=self._lora
                 )
-            return outputs
-        except VLLMClientError as error:
-            # vLLM refuses a whole batch for one prompt (a grammar too large, say): look for it by halves
-            if len(prompts) == 1:
-                return [Completion(problem="engine", detail=_first_line(error), prompt_tokens=len(prompts[0]))]
+                return outputs
+            except VLLMClientError as error:
+                # vLLM refuses a whole batch for one prompt (a grammar too large, say): look for it by halves
+                if len(prompts) == 1:
+                    return [Completion(problem="engine", detail=_in_short(error), prompt_tokens=len(prompts[0]))]
         half = len(prompts) // 2
         return self._generate(prompts[:half], params[:half]) + self._generate(prompts[half:], params[half:])
 
@@ -265,7 +293,7 @@ def _harmony_params(prompt: Prompt) -> vllm.SamplingParams:
         temperature=temperature,
         seed=seed,
         skip_special_tokens=False,
-        structured_outputs=StructuredOutputsParams(structural_tag={"type": "structural_tag", "format": form}),
+        structured_outputs=StructuredOutputsParams(structural_tag=json.dumps({"type": "structural_tag", "format": form})),
         skip_clone=True,
     )
 
@@ -279,45 +307,62 @@ def _cpu(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _folder(where: str, model: str) -> Path:
-    folder = Path(model)
-    if folder.is_dir():
-        return folder
-    try:
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]))
-    except (OSError, ValueError) as error:
-        raise EngineError(f"{where}: no folder, and no model that can be fetched: {_first_line(error)}") from None
-
-
-def _adapter(where: str, adapter: str) -> Path:
-    folder = Path(adapter)
-    if not (folder / "adapter_config.json").is_file():
-        raise EngineError(f"{where}: {adapter} is no adapter: it has no adapter_config.json")
+def _folder(where: str, source: str, file: str) -> Path:
+    """The folder itself, or the place of a Hugging Face name in the Hub's cache; either must have the file."""
+    # not relative: vLLM's processes do not look from here
+    folder = Path(source).absolute()
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(source, allow_patterns=["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]))
+        except (OSError, ValueError) as error:
+            raise EngineError(f"{where}: {source} is no folder, and cannot be fetched: {_in_short(error)}") from None
+    if not (folder / file).is_file():
+        raise EngineError(f"{where}: {source} has no {file}")
     return folder
 
 
 def _merge(folder: Path, adapter: Path, target: Path) -> None:
-    """Writes the model with the adapter's weights added to its own: in float32, then rounded once to the model's own type."""
-    model = AutoModelForCausalLM.from_pretrained(str(folder), dtype="auto")
-    own = model.dtype
-    merged = PeftModel.from_pretrained(model.to(torch.float32), str(adapter)).merge_and_unload().to(own)
+    """Writes the model with the adapter merged: added up in float32, then rounded once to the model's own type."""
+    with quiet():
+        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype="auto")
+        own = model.dtype
+        merged(model.to(torch.float32), str(adapter)).to(own).save_pretrained(target)
     for path in folder.iterdir():
-        if path.is_file() and path not in weight_files(folder) and not path.name.endswith(".index.json"):
+        # the tokenizer and what belongs to it, byte for byte; nothing that says where weights are
+        belongs = path.suffix in (".json", ".jinja", ".model", ".txt") and not path.name.endswith(".index.json")
+        if belongs and not (target / path.name).exists():
             shutil.copy(path, target)
-    merged.save_pretrained(target)
+
+
+def _watch(llm: vllm.LLM, cores: Sequence[int]) -> threading.Event:
+    """An event that is set when a core process ends. It also wakes a call that waits for one: vLLM 0.32 would wait for ever."""
+    ended = threading.Event()
+    outputs: Any = getattr(llm.llm_engine.engine_core, "outputs_queue", None)
+
+    def wait() -> None:
+        multiprocessing.connection.wait(cores)
+        ended.set()
+        if outputs is not None:
+            outputs.put(EngineDeadError())
+
+    if cores:
+        threading.Thread(target=wait, daemon=True, name="moderator-vllm-watch").start()
+    return ended
 
 
 @contextmanager
 def _errors(where: str) -> Iterator[None]:
-    """Turns what vLLM, peft and transformers raise into `EngineError`; what is wrong with one prompt alone passes."""
+    """Turns what vLLM, peft and transformers raise into `EngineError`."""
     try:
         yield
-    except VLLMClientError:
-        raise
-    except (VLLMError, OSError, ValueError, RuntimeError, NotImplementedError, MemoryError) as error:
-        raise EngineError(f"{where}: {_first_line(error)}") from error
+    except EngineDeadError:
+        raise EngineError(f"{where}: vLLM's process has ended; it says why on standard error") from None
+    except _FOREIGN as error:
+        hint = (
+            "\n  too little memory is the usual cause: see kv_cache_memory_bytes, max_model_len" if _CORE in str(error) else ""
+        )
+        raise EngineError(f"{where}: {_in_short(error)}{hint}") from error
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _in_short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

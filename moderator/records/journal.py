@@ -2,17 +2,18 @@
 
 A line is complete when its line break is written; lines reach the operating system after every batch. A torn last line (the
 process was killed while writing) is cut off when the journal is opened again, and its content judged anew.
-CSV and Parquet are made from the journal when it is complete.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
+from array import array
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import BinaryIO, Final
 
 from pydantic import ValidationError
 
@@ -20,67 +21,98 @@ from moderator.errors import DataError
 from moderator.records.reading import id_key
 from moderator.verdict import OUTCOME, Failure, Provenance, Verdict, to_line
 
-_CONVERTED: Final = (".csv", ".parquet")
-_COLUMNS: Final = (
-    "content_id", "policy", "kind", "outcome", "severity", "action", "score", "score_method", "rules", "exceptions", "escalations",
-    "evidence", "missing", "rationale", "notice", "reason", "detail", "provenance", "metadata",
-)  # fmt: skip
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_BEGINNING: Final = b'{"schema":"outcome/1",'
 
 
 class Journal:
-    """An outcomes file open for appending.
+    """An outcomes file open for appending, by one process at a time.
 
-    `resume` goes on with what is there; without it an existing file is an error unless `force` is given. A journal keeps one hash
-    of eight bytes for each finished content and policy.
+    `resume` goes on with what is there; without it an existing file is an error unless `force` is given. A journal that was
+    taken up keeps a hash of eight bytes for each finished content and policy.
     """
 
-    def __init__(self, path: Path, *, resume: bool = False, force: bool = False, expected: Mapping[str, Provenance] | None = None):
+    def __init__(
+        self, path: Path, *, resume: bool = False, force: bool = False, expected: Mapping[str, Provenance] | None = None
+    ):
         self.path = path
-        self._done: set[int] = set()
-        if path.exists() and not resume and not force:
-            raise DataError(f"{path}: exists\n  --resume goes on with it, --force starts anew")
+        self.before: Counter[str] = Counter()
+        """The outcomes that were there when the journal was taken up, by name."""
+        self._done = array("Q")
         try:
+            if path.exists() and not resume and not force:
+                raise DataError(f"{path}: exists\n  --resume goes on with it, --force starts anew")
             path.parent.mkdir(parents=True, exist_ok=True)
-            if resume and path.exists():
-                self._take_up(expected or {})
-            self._file: IO[str] = path.open("a" if resume else "w", encoding="utf-8", newline="\n")
+            self._file: BinaryIO = path.open("ab")
+        except FileExistsError as error:
+            raise DataError(f"{error.filename}: is not a folder") from None
         except OSError as error:
-            raise DataError(f"{path}: {error.strerror or error}") from None
+            raise _unwritable(path, error) from None
+        try:
+            self._lock()
+            self._file.truncate(self._take_up(expected or {}) if resume else 0)
+        except OSError as error:
+            self._file.close()
+            raise _unwritable(path, error) from None
+        except DataError:
+            self._file.close()
+            raise
 
     def __contains__(self, key: tuple[str, str]) -> bool:
-        """Whether the outcome of this content id under this policy is already there."""
-        return bool(self._done) and _key(*key) in self._done
-
-    def __len__(self) -> int:
-        """Outcomes that were there when the journal was taken up."""
-        return len(self._done)
+        """Whether the outcome of this content id under this policy was there when the journal was taken up."""
+        wanted = _key(*key)
+        index = bisect_left(self._done, wanted)
+        return index < len(self._done) and self._done[index] == wanted
 
     def write(self, outcomes: Iterable[Verdict | Failure]) -> None:
         """Appends outcomes and hands them to the operating system. Raises `DataError`."""
         try:
-            self._file.writelines(to_line(outcome) + "\n" for outcome in outcomes)
+            self._file.write("".join(to_line(outcome) + "\n" for outcome in outcomes).encode())
             self._file.flush()
         except OSError as error:
-            raise DataError(f"{self.path}: {error.strerror or error}") from None
+            raise _unwritable(self.path, error) from None
 
     def close(self) -> None:
-        """Makes the journal durable and closes it."""
-        if not self._file.closed:
+        """Makes the journal durable and closes it. Raises `DataError`."""
+        if self._file.closed:
+            return
+        try:
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._file.close()
+        except OSError as error:
+            raise _unwritable(self.path, error) from None
+        finally:
+            with suppress(OSError):  # the same fault again, already reported
+                self._file.close()
 
-    def _take_up(self, expected: Mapping[str, Provenance]) -> None:
+    def _lock(self) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"{self.path}: another process is writing to it") from None
+        except OSError:
+            return  # a file system without locks
+
+    def _take_up(self, expected: Mapping[str, Provenance]) -> int:
+        """Takes note of what is there; where the last whole line ends. Raises `DataError` for a file of another kind."""
         whole = 0
         with self.path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
-                if not raw.endswith(b"\n"):
+                if not raw.endswith(b"\n") and (raw.startswith(_BEGINNING) or _BEGINNING.startswith(raw)):
                     break
                 outcome = _outcome(f"{self.path}:{number}", raw)
                 self._compare(number, outcome, expected)
-                self._done.add(_key(outcome.content_id, outcome.policy))
+                self.before[outcome_name(outcome)] += 1
+                self._done.append(_key(outcome.content_id, outcome.policy))
                 whole += len(raw)
-        os.truncate(self.path, whole)
+        self._done = array("Q", sorted(self._done))
+        return whole
 
     def _compare(self, number: int, outcome: Verdict | Failure, expected: Mapping[str, Provenance]) -> None:
         """One file, one way of judging: what was finished must have been made the way the rest will be."""
@@ -90,7 +122,8 @@ class Journal:
             return
         for name in ("policy_digest", "prompt_digest", "engine", "model", "adapter_digest", "parameters"):
             # a content's own facts select variants, which change the policy and the prompt but not its version
-            if name in ("policy_digest", "prompt_digest") and found.policy != wanted.policy and found.policy.startswith(wanted.policy):
+            variant = found.policy.startswith(f"{wanted.policy}+")
+            if name in ("policy_digest", "prompt_digest") and variant:
                 continue
             if getattr(found, name) != getattr(wanted, name):
                 raise DataError(
@@ -109,33 +142,9 @@ def read_outcomes(path: Path) -> Iterator[Verdict | Failure]:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
-def journal_path(out: Path) -> Path:
-    """Where the outcomes for this output are kept while the run goes on. Raises `DataError` for an unknown kind of file."""
-    if out.suffix in _CONVERTED:
-        return out.with_name(out.name + ".journal.jsonl")
-    if out.suffix in (".jsonl", ".ndjson"):
-        return out
-    raise DataError(f"{out}: outcomes are written as .jsonl, .csv or .parquet")
-
-
-def convert(journal: Path, out: Path) -> None:
-    """Makes a CSV or Parquet file of a complete journal and removes the journal."""
-    if out == journal:
-        return
-    rows = (_row(outcome) for outcome in read_outcomes(journal))
-    partial = out.with_name(out.name + ".partial")
-    try:
-        if out.suffix == ".csv":
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, _COLUMNS)
-                writer.writeheader()
-                writer.writerows(rows)
-        else:
-            _write_parquet(partial, rows)
-        partial.replace(out)
-        journal.unlink()
-    except OSError as error:
-        raise DataError(f"{out}: {error.strerror or error}") from None
+def outcome_name(outcome: Verdict | Failure) -> str:
+    """What it is counted under: a verdict's outcome, or ``failure``."""
+    return outcome.outcome if isinstance(outcome, Verdict) else "failure"
 
 
 def _key(content_id: str, policy: str) -> int:
@@ -149,33 +158,5 @@ def _outcome(where: str, raw: bytes) -> Verdict | Failure:
         raise DataError(f"{where}: not an outcome: {error.errors()[0]['msg'].lower()}") from None
 
 
-def _row(outcome: Verdict | Failure) -> dict[str, Any]:
-    """The outcome flat: lists joined by spaces where they are ids, as JSON where they are more."""
-    value = outcome.model_dump(mode="json")
-    row = {name: value.get(name) for name in _COLUMNS}
-    if isinstance(outcome, Verdict):
-        row["score"], row["score_method"] = outcome.score.value, outcome.score.method
-        row["rules"] = " ".join(rule.id for rule in outcome.rules)
-        row["evidence"] = json.dumps([rule for rule in value["rules"] if rule["evidence"]], ensure_ascii=False)
-        for name in ("exceptions", "escalations", "missing"):
-            row[name] = " ".join(value[name])
-    for name in ("provenance", "metadata"):
-        row[name] = json.dumps(value[name], ensure_ascii=False, sort_keys=True)
-    return row
-
-
-def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    kinds = [(name, pyarrow.float64() if name == "score" else pyarrow.string()) for name in _COLUMNS]
-    schema = pyarrow.schema(kinds)
-    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
-        batch: list[dict[str, Any]] = []
-        for row in rows:
-            batch.append(row)
-            if len(batch) == 4096:
-                writer.write_table(pyarrow.Table.from_pylist(batch, schema))
-                batch = []
-        if batch:
-            writer.write_table(pyarrow.Table.from_pylist(batch, schema))
+def _unwritable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{error.filename or path}: {error.strerror or error}")

@@ -1,0 +1,63 @@
+"""Our own cost per content: JSON Lines in, outcomes out, with an engine that answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from moderator import ScriptedEngine
+from moderator.engines.scripted import always
+
+
+def no_engine() -> ScriptedEngine:
+    """The engine of this measurement: ``no`` to everything. (``--engine benchmarks.records:no_engine``)"""
+    return ScriptedEngine(always("no"))
+
+
+def measure_records(lines: list[dict[str, Any]], *, sizes: Sequence[int]) -> dict[str, Any]:
+    """Contents a second and peak memory of ``moderator judge`` for a smaller and a larger file."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            source = Path(folder) / f"{size}.jsonl"
+            with source.open("w", encoding="utf-8") as file:
+                for index in range(size):
+                    text = f"content number {index} talks about lunch, the weather and a bicycle"
+                    file.write(json.dumps({"id": f"c{index:08d}", "text": text}) + "\n")
+            seconds, peak = _judge(source, Path(folder) / "out.jsonl")
+            found[size] = {"seconds": round(seconds, 2), "peak_bytes": peak, "contents_a_second": round(size / seconds)}
+    small, large = sizes
+    growth = (found[large]["peak_bytes"] - found[small]["peak_bytes"]) / (large - small)
+    marginal = (found[large]["seconds"] - found[small]["seconds"]) / (large - small) * 1e6
+    lines.append(
+        {"name": f"records: contents/s of {large:,}", "ours": f"{found[large]['contents_a_second']:,}", "peer": "", "ratio": ""}
+    )
+    lines.append({"name": "records: own microseconds a content", "ours": f"{marginal:.1f}", "peer": "", "ratio": ""})
+    lines.append({"name": "records: peak MiB", "ours": f"{found[large]['peak_bytes'] / 2**20:.0f}", "peer": "", "ratio": ""})
+    lines.append({"name": "records: bytes a further content", "ours": f"{growth:.0f}", "peer": "100", "ratio": ""})
+    return {"records": {**{str(size): value for size, value in found.items()}, "bytes_a_further_content": round(growth, 1)}}
+
+
+def _judge(source: Path, out: Path) -> tuple[float, int]:
+    """Wall-clock seconds and peak resident bytes of one run of the command."""
+    command = [
+        sys.executable, "-m", "moderator", "judge", str(source), "--policy", "hate", "--engine", "benchmarks.records:no_engine",
+        "--out", str(out), "--force",
+    ]  # fmt: skip
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    started = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}")
+    return seconds, usage.ru_maxrss * 1024

@@ -1,0 +1,87 @@
+# ruff: noqa: E501
+"""The model card, written from the report of `evaluate.py`, so that no number in it is typed by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TEXT = """# nano
+
+A Qwen3 decoder of {parameters:.1f} M parameters (bf16, {size:.1f} MB), trained from nothing by the recipe in `finetune/nano/` so that a fresh machine can judge
+without a download. It shows what the system does end to end. **It does not follow the policy it is given** (measured below), and is no replacement for a
+real model: use `local`, `vllm` or `server` for anything that matters.
+
+- input: `<|system|>POLICY ...<|user|>TEXT "..."<|assistant|>`, rendered by `moderator` with the prompt family `nano`; English only
+- output: the compact JSON answer of `moderator.answer`; the label is one token, its probability is the score
+- context: 4,096 positions, trained on prompts below about 900 tokens
+
+## Training
+
+{training}
+
+Labelled data (licences and citations in `finetune/nano/README.md`): HateXplain (MIT), EDOS (CC0), Toxic Spans (CC0), Context toxicity (Apache-2.0),
+ConvAbuse (CC BY 4.0), Online misogyny EACL 2021 (MIT), Hatemoji (CC BY 4.0), Davidson et al. (MIT), SMS Spam and YouTube Spam (CC BY 4.0), AILuminate
+demo (CC BY 4.0, without the hazard about children), and short texts written for the recipe. Plain text: GoEmotions, MultiDoGO, QMSum, Taskmaster-4, Schema-Guided
+Dialogue, NLTK corpora, GitHub site policies, 97 novels. Training texts are disjoint from every suite (lower-cased, letters and digits only).
+
+## Measured: p(yes) under the shipped policy, 95 % bootstrap interval
+
+The floor is a linear model on character 1-4-grams trained on the set's own training split: it knows one fixed question, nano reads the policy.
+
+| suite | policy | n | violating | AUROC | floor | AP | F1 at 0.5 | macro F1 at 0.5 |
+|---|---|---|---|---|---|---|---|---|
+{suites}
+
+## Measured: does it follow the policy?
+
+The same human-labelled violations under the whole policy, without the rule they break, and under a policy about something else (mean p(yes); share at 0.5 or above).
+
+| violations | n | whole | rule removed | other policy | lower without the rule |
+|---|---|---|---|---|---|
+{flips}
+
+Rule id (EDOS and Hatemoji tests, n = {ids[n]}): {ids[shipped]:.3f} right with the shipped policy, {ids[renamed]:.3f} with ids and order drawn anew; always naming the
+most common rule scores {ids[most_common_rule]:.3f}. Quotes (HateXplain val, n = {quotes[n]}, greedy without a grammar): {quotes[verbatim]:.3f} verbatim, word F1 with people's
+spans {quotes[word_f1_with_people]:.3f}; under the grammar every quote is verbatim.
+
+## Limits
+
+{limits}
+"""
+
+LIMITS = """- It answers "does this look like something people label as bad" and hardly "does it break these rules". Removing the broken rule or asking under another policy
+  leaves p(yes) about where it was; spam is often flagged under hate. The rule id it names is always the commonest one, and its free quotes are seldom in the text.
+- Hate, harassment and short-message spam only have real data behind them. Self-harm, sexual content, violence, crime, privacy and misinformation were learned
+  from a hundred-odd written lines and a few hundred prompts: **treat its answers there as noise**.
+- Trained on English social media of 2015 to 2021; dialects, other languages, new slang and disguised spelling are not covered. The sets carry their annotators' biases.
+- Probabilities are not calibrated; set thresholds on your own data (`moderator finetune calibrate`).
+- `unknown` and `none` were rare in training and are seldom given; `exception` was learned mostly from templates that put a violation in quotation marks.
+- Rationales are templates. They repeat the label and explain nothing.
+- Not for decisions about people, and not for any use without human review."""
+
+
+def suite_row(name: str, found: dict) -> str:
+    policy = {
+        "convabuse": "harassment",
+        "sms-spam": "spam",
+        "youtube Shakira": "spam",
+        "surge-toxicity": "harassment or hate",
+    }.get(name, "hate")
+    cells = [f"{found[key][0]:.3f} ({found[key][1]:.3f}, {found[key][2]:.3f})" for key in ("auroc", "ap", "f1", "macro_f1")]
+    floor = f"{found['floor_auroc']:.3f}" if found.get("floor_auroc") else "n/a"
+    return f"| {name} | {policy} | {found['n']:,} | {found['positive']} | {cells[0]} | {floor} | {' | '.join(cells[1:])} |"
+
+
+def flip_row(name: str, found: dict) -> str:
+    cells = [f"{found[f'mean_p_{key}']:.2f}; {found[f'yes_{key}']:.0%}" for key in ("whole", "rule_removed", "off_topic")]
+    return f"| {name} | {found['n']} | {' | '.join(cells)} | {found['share_lower']:.0%} |"
+
+
+def main(report: dict, folder: Path, training: str) -> None:
+    """Write MODEL_CARD.md into the model folder."""
+    size = (folder / "model.safetensors").stat().st_size
+    text = TEXT.format(
+        parameters=size / 2e6, size=size / 1e6, training=training.strip(), limits=LIMITS, ids=report["rule_ids"], quotes=report["quotes"],
+        suites="\n".join(suite_row(*pair) for pair in report["suites"].items()), flips="\n".join(flip_row(*pair) for pair in report["flips"].items()),
+    )  # fmt: skip
+    (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")

@@ -1,0 +1,97 @@
+"""Plain text for pretraining and for the tokenizer: moderation texts first, colloquial text next, few novels."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import zstandard
+
+from finetune.nano.prepare import Example, clean
+
+TAGS = re.compile(r"\s*\{\w+\}")
+SPACES = re.compile(r" (?=[.,!?;:)'’]|n't)|(?<=\() ")
+
+
+def records(path: Path) -> Iterator[dict]:
+    """The lines of a compressed JSONL file."""
+    with path.open("rb") as packed:
+        text = io.TextIOWrapper(zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(packed), encoding="utf-8")
+        yield from (json.loads(line) for line in text)
+
+
+def lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as packed:
+        yield from io.TextIOWrapper(zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(packed), encoding="utf-8")
+
+
+def blocks(text: str, size: int = 1200) -> Iterator[str]:
+    """Pieces of about `size` characters, cut at line ends."""
+    piece: list[str] = []
+    for line in text.split("\n"):
+        piece.append(line.strip())
+        if sum(map(len, piece)) > size:
+            yield "\n".join(piece)
+            piece = []
+    yield "\n".join(piece)
+
+
+def reddit(folder: Path) -> Iterator[str]:
+    for name in ("train", "dev", "test"):
+        yield from (clean(line.split("\t")[0]) for line in lines(folder / f"goemotions-reddit/{name}.tsv.zst"))
+
+
+def talk(folder: Path) -> Iterator[str]:
+    """Typed chats and meetings, several turns to a text."""
+    for record in records(folder / "multidogo/customer_turns.jsonl.zst"):
+        yield clean("\n".join(record["turns"]))
+    for record in records(folder / "qmsum-meetings/meetings.jsonl.zst"):
+        yield from blocks("\n".join(SPACES.sub("", TAGS.sub("", turn)) for _, turn in record["turns"]))
+
+
+def service(folder: Path) -> Iterator[str]:
+    for name in ("taskmaster-4/dialogues", "schema-guided-dialogue/dialogues"):
+        for record in records(folder / f"{name}.jsonl.zst"):
+            yield "\n".join(turn for _, turn in record["turns"])
+
+
+def reviews(folder: Path) -> Iterator[str]:
+    for path in sorted((folder / "nltk-open-corpora").glob("*.zip")):
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(archive.namelist()):
+                if name.endswith("/") or "README" in name:
+                    continue
+                text = archive.read(name).decode("utf-8", errors="replace")
+                if "masc" in path.name:
+                    text = " ".join(word.rsplit("/", 1)[0].rsplit("_", 1)[0] for word in text.split(" "))
+                yield from blocks(SPACES.sub("", re.sub(r"</?\w+>", "", text)))
+
+
+def documents(folder: Path) -> Iterator[str]:
+    for record in records(folder / "policy-documents/github_site_policy.jsonl.zst"):
+        yield from blocks(record["text"])
+
+
+def novels(folder: Path) -> Iterator[str]:
+    for record in records(folder / "100-english-novels/novels.jsonl.zst"):
+        yield from blocks(record["text"].replace("\n", " ").replace("  ", "\n"))
+
+
+def texts(folder: Path, train: list[Example], shares: dict[str, float], seed: int) -> list[str]:
+    """A shuffled corpus; `shares` says which part of each source is taken (above 1: repeated)."""
+    sources = {
+        "moderation": lambda: ("\n".join((*example.thread, example.text)) for example in train),
+        "reddit": lambda: reddit(folder), "talk": lambda: talk(folder), "service": lambda: service(folder),
+        "reviews": lambda: reviews(folder), "documents": lambda: documents(folder), "novels": lambda: novels(folder),
+    }  # fmt: skip
+    draw, corpus = random.Random(seed), []
+    for name, share in shares.items():
+        for text in sources[name]():
+            corpus += [text] * (int(share) + (draw.random() < share % 1))
+    draw.shuffle(corpus)
+    return [text for text in corpus if text.strip()]

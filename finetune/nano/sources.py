@@ -1,0 +1,118 @@
+"""The files of the data folder, read row by row; training made disjoint from every suite."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from finetune.nano.prepare import (
+    SPAN_TOPICS,
+    Example,
+    Row,
+    ailuminate,
+    clean,
+    context_toxicity,
+    convabuse,
+    davidson,
+    edos,
+    fingerprint,
+    hatemoji,
+    hatexplain,
+    misogyny,
+    sms_spam,
+    toxic_spans,
+    youtube_spam,
+)
+
+
+def table(path: Path, delimiter: str = ",") -> Iterator[Row]:
+    """The rows of a gzipped table."""
+    csv.field_size_limit(1 << 24)
+    with gzip.open(path, "rt", encoding="utf-8", errors="replace", newline="") as lines:
+        yield from csv.DictReader(lines, delimiter=delimiter)
+
+
+def toxic_span_rows(folder: Path) -> Iterator[dict]:
+    """Comments of toxic-spans with their judgements, per annotator."""
+    marks, calm = defaultdict(list), defaultdict(dict)
+    for row in table(folder / "spans.csv.gz"):
+        if row["type"] in SPAN_TOPICS:
+            marks[row["annotation"]].append((row["type"], int(row["start"]), int(row["end"])))
+    for row in table(folder / "annotations.csv.gz"):
+        calm[row["comment_id"]][row["annotation"]] = row["not toxic"] == "True"
+    for row in table(folder / "comments.csv.gz"):
+        judged = calm[row["comment_id"]]
+        yield row | {
+            "calm": list(judged.values()),
+            "marks": [marks[annotation] for annotation in judged if annotation in marks],
+        }
+
+
+def rows_of(data: Path) -> Iterator[Example | None]:
+    """Every example of every set, training and test alike."""
+    with gzip.open(data / "hatexplain/train_val.jsonl.gz", "rt") as lines:
+        yield from (hatexplain(json.loads(line)) for line in lines)
+    yield from map(edos, table(data / "edos/edos_labelled_aggregated.csv.gz"))
+    yield from map(toxic_spans, toxic_span_rows(data / "toxic-spans"))
+    for name in ("gc", "gn"):
+        yield from map(context_toxicity, table(data / f"context-toxicity/{name}.csv.gz"))
+    for name in ("train", "valid", "test"):
+        for row in table(data / f"convabuse/ConvAbuseEMNLP{name}.csv.gz"):
+            example = convabuse(row)
+            yield example and replace(example, split="test" if name == "test" else "train")
+    yield from map(misogyny, table(data / "misogyny-eacl2021/final_labels.csv.gz"))
+    for name in ("train", "validation", "test"):
+        split = "test" if name == "test" else "train"
+        yield from (hatemoji(row, split) for row in table(data / f"hatemoji/HatemojiBuild_{name}.csv.gz"))
+    yield from map(davidson, table(data / "davidson/labeled_data.csv.gz"))
+    with gzip.open(data / "sms-spam/sms.tsv.gz", "rt", encoding="utf-8") as lines:
+        yield from (sms_spam(dict(zip(("label", "text"), line.rstrip("\n").split("\t", 1), strict=True))) for line in lines)
+    for path in sorted((data / "youtube-spam").glob("Youtube*.csv.gz")):
+        split = "test" if "Shakira" in path.name else "train"
+        yield from (youtube_spam(row, split) for row in table(path))
+    yield from map(ailuminate, table(data / "ailuminate-demo/airr_official_1.0_demo_en_us_prompt_set_release.csv.gz"))
+
+
+def suite_texts(data: Path) -> Iterator[str]:
+    """Texts of the suites that no example above carries: evaluation only, kept out of training by their fingerprints."""
+    for path, column in (
+        ("surge-toxicity/toxicity_en.csv.gz", "text"),
+        ("toxic-spans/tsd_test.csv.gz", "text"),
+        ("toxic-spans/tsd_trial.csv.gz", "text"),
+        ("context-toxicity/cat_small.csv.gz", "text"),
+    ):
+        yield from (row[column] for row in table(data / path))
+    with gzip.open(data / "stormfront/sentences.jsonl.gz", "rt") as lines:
+        yield from (json.loads(line)["text"] for line in lines)
+    for path in sorted((data / "roost-teen-safety/datasets").glob("*.csv")):
+        yield from (row[0] for row in csv.reader(io.StringIO(path.read_text("utf-8", errors="replace"))) if row)
+    for row in csv.reader(
+        io.StringIO((data / "gpt-oss-safeguard-spam/golden_dataset.csv").read_text("utf-8", errors="replace"))
+    ):
+        yield from (cell for cell in row if len(cell) > 15)
+
+
+def load(data: Path) -> tuple[list[Example], list[Example]]:
+    """Training and test examples; a training text that any test text repeats is left out, as is its second copy."""
+    examples = [example for example in rows_of(data) if example and example.text]
+    test = [example for example in examples if example.split == "test"]
+    seen = {fingerprint(text) for text in suite_texts(data)} | {fingerprint(clean(text)) for text in suite_texts(data)}
+    seen |= {fingerprint(example.text) for example in test}
+    train = []
+    for example in examples:
+        mark = fingerprint(example.text)
+        if example.split != "test" and mark not in seen:
+            seen.add(mark)
+            train.append(example)
+    return train, test
+
+
+def count(examples: Iterable[Example]) -> Counter[tuple[str, str]]:
+    """How many examples of each source carry each topic."""
+    return Counter((example.source, topic) for example in examples for topic in (example.broken or {"-"}))

@@ -1,0 +1,207 @@
+"""The recipe of nano, on rows and models that are made here."""
+
+from __future__ import annotations
+
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+torch = pytest.importorskip("torch")
+for name in ("transformers", "tokenizers", "sklearn", "zstandard"):
+    pytest.importorskip(name)
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from finetune.nano import augment, packing, policies, prepare, train  # noqa: E402
+from finetune.nano import model as nano  # noqa: E402
+from finetune.nano import tokenizer as words  # noqa: E402
+from moderator.prompt import compile_prompt, load_family  # noqa: E402
+from moderator.quoting import literal  # noqa: E402
+
+TEXTS = [
+    "you are a fool",
+    "what a lovely day",
+    "buy my pills at my page",
+    "they are all criminals and liars",
+    "see you at lunch",
+]
+EXAMPLES = [
+    prepare.Example(
+        "you are such a fool", "toxic-spans", broken=prepare.topics("harassment.insult", "toxicity.any"), quotes=("fool",)
+    ),
+    prepare.Example("they are all criminals, every one", "edos", broken=prepare.topics("sexism.derogate")),
+    prepare.Example("what a lovely day it is", "edos"),
+    prepare.Example("see you at lunch then", "toxic-spans"),
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return words.train([*TEXTS * 50, *words.answer_lines(1, 200)], 700)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    shape = {
+        "vocab_size": 700,
+        "max_position_embeddings": 4096,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+    }
+    return nano.build(shape, 0)
+
+
+@pytest.fixture(scope="module")
+def hate():
+    return next(stance for stance in policies.shipped() if stance.policy.slug == "hate")
+
+
+def test_cleaning_strips_who_and_where():
+    assert (
+        prepare.clean("@alice see https://a.example/x &amp; call +44 7700 900123 now") == "@user see [link] & call [number] now"
+    )
+
+
+def test_hatexplain_keeps_the_official_split_and_the_spans():
+    row = {"tokens": ["go", "away", "you", "vermin"], "label": "hatespeech", "split": "val", "rationale_spans": [[2, 4]]}
+    example = prepare.hatexplain(row)
+    assert (example.split, example.quotes, example.broken) == ("test", ("you vermin",), {"hate.any"})
+    assert "harassment" in example.unsure
+    assert prepare.hatexplain(row | {"label": None}) is None
+
+
+def test_edos_says_nothing_about_insults():
+    example = prepare.edos({"text": "hello [USER]", "label_vector": "none", "split": "train"})
+    assert not example.broken
+    assert "harassment" in example.unsure
+
+
+def test_convabuse_near_zero_is_a_doubt():
+    row = {"user": "whatever", "prev_agent": "", "prev_user": "", "agent": "Hi"}
+    split = row | {"Annotator1_is_abuse.-1": "1", "Annotator2_is_abuse.1": "1"}
+    assert prepare.convabuse(split).doubt == {"harassment", "toxicity"}
+    assert prepare.convabuse(row | {"Annotator1_is_abuse.1": "1"}).broken == frozenset()
+    assert "harassment.any" in prepare.convabuse(row | {"Annotator1_is_abuse.-2": "1"}).broken
+
+
+def test_toxic_spans_follow_the_majority():
+    row = {
+        "comment_text": "you fool, go home",
+        "calm": [False, False, True],
+        "marks": [[("Insult", 4, 8)], [("Insult", 4, 8)], []],
+    }
+    example = prepare.toxic_spans(row)
+    assert "harassment.insult" in example.broken
+    assert example.quotes == ("fool",)
+    assert not prepare.toxic_spans(row | {"calm": [True, True, False]}).broken
+
+
+def test_the_hazard_about_children_is_never_used():
+    assert prepare.ailuminate({"hazard": "cse", "prompt_text": "x"}) is None
+
+
+def test_a_policy_without_the_rule_allows(hate):
+    broken = EXAMPLES[1]
+    assert policies.judge(hate, broken).rules == ("H4",)
+    without = policies.Stance(
+        hate.policy.slice(["H1", "H3", "H6"]), {name: hate.rules[name] for name in ("H1", "H3", "H6")}, hate.kinds
+    )
+    assert policies.judge(without, broken).label == "no"
+
+
+def test_unlabelled_is_left_out_and_vague_needs_the_whole_policy(hate):
+    harassment = next(stance for stance in policies.shipped() if stance.policy.slug == "harassment")
+    assert policies.judge(harassment, replace(EXAMPLES[1], unsure=prepare.topics("harassment"))) is None
+    vague = prepare.Example("deport them", "hatexplain", broken=prepare.topics("hate.any"))
+    assert policies.judge(hate, vague).rules == ("H6",)
+    part = policies.Stance(hate.policy.slice(["H4"]), {"H4": hate.rules["H4"]}, {})
+    assert policies.judge(part, vague) is None
+
+
+def test_quotation_needs_an_exception(hate):
+    quoted = replace(EXAMPLES[1], excused="quoted")
+    ruling = policies.judge(hate, quoted)
+    assert (ruling.label, ruling.exceptions) == ("exception", ("X1",))
+    bare = policies.Stance(hate.policy.replace(exceptions=()), hate.rules, hate.kinds)
+    assert policies.judge(bare, quoted).label == "yes"
+
+
+def test_every_bank_rule_and_shipped_rule_has_a_meaning():
+    assert all(set(stance.rules) == {rule.id for rule in stance.policy.rules} for stance in policies.shipped())
+    assert all(": " in line for entry in policies.BANK for line in entry["lines"])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_groups_are_written_as_serving_reads_them(seed):
+    draw = random.Random(seed)
+    stance = policies.draw_stance(draw, policies.shipped(), {"shipped": 1, "edited": 1, "written": 1, "merged": 1})
+    group = augment.make_group(draw, augment.Pools(EXAMPLES, draw, {}), stance, load_family("nano"), 12, 0.5, 0.5)
+    assert group.system == compile_prompt(stance.policy, "nano").system
+    for item in group.items:
+        mode = "reasoned" if item.answer.startswith('{"rationale"') else "fast"
+        finding = compile_prompt(stance.policy, "nano", mode).format.read(item.answer)
+        assert item.answer[slice(*item.label)] == finding.label
+        shown = item.user.split("TEXT ", 1)[1]
+        assert all(literal(rule.quote)[1:-1] in shown and rule.quote for rule in finding.rules)
+
+
+def test_labels_are_one_token(tokenizer):
+    assert len(set(words.check_labels(tokenizer).values())) == 5
+
+
+def test_packed_equals_alone(tokenizer, tiny, hate):
+    draw = random.Random(3)
+    group = augment.make_group(draw, augment.Pools(EXAMPLES, draw, {}), hate, load_family("nano"), 10, 0.3, 0.3)
+    prefix, rows = packing.encode_group(tokenizer, group, 2000)
+    with torch.no_grad():
+        packed = packing.forward(tiny, prefix, rows, 900).logits
+        alone = []
+        for row in rows:
+            logits = tiny(input_ids=torch.tensor([[*prefix, *row.ids]])).logits[0, len(prefix) :]
+            alone += [logits[place - 1] for place, kind in enumerate(row.kinds) if kind]
+    assert torch.allclose(packed, torch.stack(alone), atol=1e-4)
+
+
+def test_topic_targets_keep_what_is_unknown():
+    row = dict(
+        zip(
+            (*policies.DOMAIN_NAMES, *policies.TOPICS),
+            policies.targets(replace(EXAMPLES[1], unsure=prepare.topics("harassment"))),
+            strict=True,
+        )
+    )
+    assert (row["hate"], row["sexism.derogate"], row["harassment"], row["spam"]) == (1.0, 1.0, -1.0, 0.0)
+
+
+def test_two_steps_leave_a_model_that_loads(tokenizer, tiny, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    words.save(tokenizer, tmp_path / "tokenizer", 4096)
+    settings = yaml.safe_load((Path(train.__file__).parent / "config.yaml").read_text())["contrast"]
+    config = settings | {
+        "seed": 1,
+        "shares": {"written": 1.0},
+        "group": 4,
+        "groups": 1,
+        "longest": 1000,
+        "steps": 2,
+        "warmup": 1,
+    }
+    before = tiny.model.layers[0].mlp.up_proj.weight.clone()
+    train.main(config, tiny, tmp_path / "tokenizer", EXAMPLES, tmp_path / "model")
+    assert not torch.equal(before, tiny.model.layers[0].mlp.up_proj.weight)
+    model, loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), AutoTokenizer.from_pretrained(tmp_path / "model")
+    text = loaded.apply_chat_template(
+        [{"role": "system", "content": "POLICY A"}, {"role": "user", "content": 'TEXT "b"'}],
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    assert text == '<|system|>POLICY A<|user|>TEXT "b"<|assistant|>'
+    assert model.config.architectures == ["Qwen3ForCausalLM"]
+    assert model.dtype == torch.bfloat16
