@@ -33,6 +33,7 @@ from moderator.policy import (
     policy_path,
     write_policy,
 )
+from moderator.records import open_source
 
 app = typer.Typer(help="Work on policy documents.", no_args_is_help=True)
 
@@ -61,7 +62,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the policy's value instead.")] = False,
 ) -> None:
     """Print a policy as it stands in a context, overlays applied."""
-    resolved = load_policy(policy, options.pairs("--context", context))
+    resolved = load_policy(policy, options.facts("--context", context))
     print(resolved.model_dump_json(indent=2) if as_json else write_policy(resolved), end="\n" if as_json else "")
 
 
@@ -73,13 +74,13 @@ def lint(
     previous: Annotated[
         Path | None, typer.Option("--previous", help="Folder with the last versions, to check bumps and ids.")
     ] = None,
-    suite: Annotated[list[Path] | None, typer.Option("--suite", help="Texts that no example may be, a line each.")] = None,
+    suite: Annotated[list[str] | None, typer.Option("--suite", help="A file with texts that no example may be.")] = None,
     today: Annotated[str | None, typer.Option("--today", help="Date for `review_by`, YYYY-MM-DD (default: today).")] = None,
     format: Annotated[Literal["text", "json", "sarif"], typer.Option("--format", help="How findings are printed.")] = "text",
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
 ) -> None:
     """Look for what is wrong with policy documents; exit code 1 when there is an error."""
-    texts = frozenset(line for path in suite or [] for line in path.read_text(encoding="utf-8").splitlines())
+    texts = frozenset(content.text for content in open_source(suite)) if suite else frozenset()
     settings = LintOptions(today=_date(today), suite_texts=texts)
     before = {slug: load_policy(slug, folder=previous) for slug in list_policies(previous)} if previous else {}
     findings: list[Finding] = []
@@ -111,7 +112,7 @@ def compile_(
 ) -> None:
     """Print what the model is given: the system turn, and on stderr its digest and size."""
     nobody = ScriptedEngine(always("no"))
-    facts = options.pairs("--context", context)
+    facts = options.facts("--context", context)
     moderator = Moderator(policy, nobody, family=family, mode=mode, plan=plan, context=facts, budget=budget)
     for prompt in moderator.prompts(moderator.policies[0]):
         print(json.dumps(prompt.format.schema(), indent=2) if schema else prompt.system)

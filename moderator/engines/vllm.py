@@ -309,8 +309,7 @@ def _cpu(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _folder(where: str, source: str, file: str) -> Path:
     """The folder itself, or the place of a Hugging Face name in the Hub's cache; either must have the file."""
-    # not relative: vLLM's processes do not look from here
-    folder = Path(source).absolute()
+    folder = Path(source)
     if not folder.is_dir():
         try:
             folder = Path(snapshot_download(source, allow_patterns=["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]))

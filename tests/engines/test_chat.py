@@ -146,3 +146,7 @@ def test_special_tokens_of_both_forms() -> None:
     config = {"bos_token": {"content": "<s>", "lstrip": False}, "eos_token": "</s>", "pad_token": None, "add_bos_token": True}
     found = special_tokens(config)
     assert (found["bos_token"], found["eos_token"]) == ("<s>", "</s>")
+
+
+def test_a_template_that_prints_the_date_makes_the_same_prompt_every_day(framed: Any) -> None:
+    assert framed("Today is {{ strftime_now('%Y-%m-%d') }}.\n" + BLOCKS).frame.before == "Today is 2025-01-01.\n<|system|>"
