@@ -38,10 +38,10 @@ demo: .venv/base ## judge samples/posts.jsonl with the embedded model
 	  --show table --out build/demo.outcomes.jsonl --force
 
 test: .venv/dev ## the tests, without those that need vLLM or more than a few seconds each
-	.venv/bin/python -m pytest -q
+	.venv/bin/python -m pytest -q -m 'not slow and not vllm'
 
 test-slow: .venv/dev ## the tests that take longer
-	.venv/bin/python -m pytest -q -m slow
+	.venv/bin/python -m pytest -q -m 'slow and not vllm'
 
 test-vllm: .venv-vllm/ready ## the engines against real vLLM, in process and served
 	HF_HUB_OFFLINE=1 .venv-vllm/bin/python -m pytest -q -m vllm

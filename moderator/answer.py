@@ -20,7 +20,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, NoReturn, get_args
+from typing import Any, Final, Literal, get_args
 
 from moderator.errors import AnswerError
 from moderator.quoting import chunks, literal
@@ -265,9 +265,9 @@ def _string(text: str, limit: int) -> str:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    """One JSON object and nothing else, stricter than `json.loads`: no name twice (it would take the last), no NaN."""
+    """One JSON object and nothing else, in which no name stands twice: `json.loads` would take the last."""
     try:
-        answer = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        answer = json.loads(text, object_pairs_hook=_object)
     except RecursionError:
         raise AnswerError("answer: not JSON: nested too deep") from None
     except ValueError as error:
@@ -284,10 +284,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise AnswerError(f"answer: {_brief(name)} is given twice")
         made[name] = value
     return made
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise AnswerError(f"answer: not JSON: {name}")
 
 
 def _brief(value: object) -> str:

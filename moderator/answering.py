@@ -150,11 +150,7 @@ class _Run:
         reading = self.answer.reading
         if reading is not None:
             form = self.question.compiled.format
-            finding = self._read(form.head(self.rationale) + reading.label + completion.text)
-            if finding is not None and finding.label != reading.label:
-                self._fail(f"the label was read as {reading.label!r} and written as {finding.label!r}")
-            else:
-                self.answer.finding = finding
+            self.answer.finding = self._read(form.head(self.rationale) + reading.label + completion.text)
 
     def _reading(self, completion: Completion, thresholds: Thresholds) -> Reading:
         given = completion.labels or {}
@@ -186,7 +182,8 @@ def read_label(probabilities: Mapping[str, float], leads: bool, thresholds: Thre
     other label, so that the rules at issue get written down for the person who decides.
     """
     mass = sum(probabilities.values())
-    if not all(math.isfinite(value) and value >= 0 for value in probabilities.values()) or mass <= 0:
+    # false for NaN, too
+    if not 0 < mass < math.inf or min(probabilities.values()) < 0:
         return Reading("unknown", certain=False, mass=0.0)
     shares = {label: probability / mass for label, probability in probabilities.items()}
     label = max(shares, key=lambda name: (shares[name], name != "no"))

@@ -174,6 +174,4 @@ def _folded(character: str) -> str:
     character = _spelled(character) if _TAG.match(character) else character
     if character == " ":
         return " "
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
-    # U+00B4 and its like decompose to a space and a mark
-    return folded.strip() or folded
+    return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())

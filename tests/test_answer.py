@@ -164,12 +164,9 @@ def test_any_text_is_a_finding_or_an_answer_error(text: str) -> None:
 
 @given(st.sampled_from(LABELS), st.sampled_from(["rules", "exceptions", "escalations", "missing"]), st.text(max_size=40))
 def test_messages_hold_little_of_what_a_model_wrote(label: Label, field: str, secret: str) -> None:
-    """They go into outcomes and logs, which carry no content."""
-    for answer in (
-        {"violates": secret + "x" * 40},
-        {"violates": label, secret + "y" * 40: 1},
-        {"violates": label, field: [secret * 9]},
-    ):
+    """They go into outcomes and logs, which carry no content: a few letters of a wrong value are enough."""
+    secret = f"{secret}{'x' * 300}"
+    for answer in ({"violates": secret}, {"violates": label, secret: 1}, {"violates": label, field: [secret]}):
         with pytest.raises(AnswerError) as raised:
             PLAIN.read(json.dumps(answer))
         assert len(str(raised.value)) < 250

@@ -120,6 +120,7 @@ def test_samples_vary_the_rationale_and_nothing_else(sample: int | None) -> None
         ({"no": 0.9, "yes": math.nan}, True, "unknown", False),
         ({"no": math.inf, "yes": 0.1}, True, "unknown", False),
         ({"no": 0.9, "yes": -0.1}, True, "unknown", False),
+        ({"no": 9e307, "yes": 9e307, "unknown": 9e307}, True, "unknown", False),
         ({"no": 0.4}, True, "unknown", False),
     ],
 )

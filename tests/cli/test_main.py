@@ -80,6 +80,11 @@ class TestStart:
         assert min(seconds) < 1.0
 
 
+def interruptible() -> None:
+    """Run in a new process before the command: a shell that starts jobs in the background has them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class TestEnd:
     @pytest.mark.parametrize("count", [3, 20_000])
     def test_a_closed_pipe_is_quiet(self, tmp_path: Path, count: int) -> None:
@@ -114,7 +119,8 @@ class TestEnd:
         """Ctrl-C: one line that says what there is and how to go on, exit code 130, and a journal that is gone on with."""
         (tmp_path / "a.txt").write_text("".join(f"hello {number}\n" for number in range(2000)))
         command = [sys.executable, "-m", "moderator", "judge", "a.txt", *SLOW, "--out", "out.jsonl"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path, env=ENVIRONMENT) as process:
+        pipes = {"stderr": subprocess.PIPE, "preexec_fn": interruptible}
+        with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **pipes) as process:  # type: ignore[call-overload]
             out = tmp_path / "out.jsonl"
             while not out.exists() or not out.stat().st_size:
                 assert process.poll() is None
@@ -143,7 +149,7 @@ class TestEnd:
             "--engine",
             "playback.engines:Announced",
         ]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": interruptible}
         with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **pipes) as process:  # type: ignore[call-overload]
             assert process.stderr.readline() == b"ready\n"
             time.sleep(0.5)
