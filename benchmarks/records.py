@@ -45,19 +45,29 @@ def measure_records(lines: list[dict[str, Any]], *, sizes: Sequence[int]) -> dic
     return {"records": {**{str(size): value for size, value in found.items()}, "bytes_a_further_content": round(growth, 1)}}
 
 
+_COMMAND = """
+import re, sys
+from pathlib import Path
+from moderator.cli import main
+peak = Path(sys.argv.pop(1))
+try:
+    main()
+finally:
+    # not ru_maxrss, which begins with what the process that started this one had
+    peak.write_text(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
 def _judge(source: Path, out: Path) -> tuple[float, int]:
     """Wall-clock seconds and peak resident bytes of one run of the command."""
-    command = [
-        sys.executable, "-m", "moderator", "judge", str(source), "--policy", "hate", "--engine", "benchmarks.records:no_engine",
-        "--out", str(out), "--force",
-    ]  # fmt: skip
+    peak = out.with_suffix(".peak")
+    arguments = ["judge", source, "--policy", "hate", "--engine", "benchmarks.records:no_engine", "--out", out, "--force"]
     root = Path(__file__).parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root)}
     started = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}")
-    return seconds, usage.ru_maxrss * 1024
+    subprocess.run(
+        [sys.executable, "-c", _COMMAND, peak, *arguments],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - started, int(peak.read_text()) * 1024

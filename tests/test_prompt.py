@@ -26,6 +26,7 @@ CONTENT = Content(
     facts={"surface": "comment", "author strikes": "2", "odd\nname": "x"},
     images=("a.png",),
 )
+REASONED = compile_prompt(house(), "default", "reasoned")
 BARE = parse_policy(
     DOCUMENT.split("## Rationale")[0]
     + '## Rules\n### H1 Threat\n- Severity: low\n- Action: hide\n\nA threat.\n\n## Notices\n- H1: "We hid it."\n'
@@ -297,7 +298,7 @@ def test_the_steps_continue_one_answer() -> None:
 @given(TEXTS)
 def test_there_is_room_for_every_byte_of_an_answer(text: str) -> None:
     """In a vocabulary of single bytes, rare characters cost four tokens each: the bound is not below that."""
-    question = compile_prompt(house(), "default", "reasoned").ask(Content(id="c", text=text))
+    question = REASONED.ask(Content(id="c", text=text))
     form = question.compiled.format
     longest = "😀" * form.rationale_chars
     room = question.rationale().task
@@ -322,7 +323,7 @@ def test_all_of_a_content_is_shown_as_data(text: str, name: str, value: str) -> 
         images=(name,),
         metadata={"m": value},
     )
-    lines = compile_prompt(house(), "default").ask(content).user.split("\n")
+    lines = REASONED.ask(content).user.split("\n")
     assert lines[0] == "FACTS"
     assert lines[2] == "CONTEXT"
     assert lines[4] == "IMAGES (not shown)"
