@@ -61,7 +61,8 @@ finally:
 def _judge(source: Path, out: Path) -> tuple[float, int]:
     """Wall-clock seconds and peak resident bytes of one run of the command."""
     peak = out.with_suffix(".peak")
-    arguments = ["judge", source, "--policy", "hate", "--engine", "benchmarks.records:no_engine", "--out", out, "--force"]
+    engine = ["--policy", "hate", "--engine", "benchmarks.records:no_engine"]
+    arguments = ["judge", str(source), *engine, "--out", str(out), "--force"]
     root = Path(__file__).parent.parent
     started = time.perf_counter()
     subprocess.run(
