@@ -18,6 +18,7 @@ from moderator.verdict import Failure, Verdict
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1200), pytest.mark.filterwarnings("ignore")]
 
+SHIPPED = Path(moderator.__file__).parent / "models" / "nano"
 COUNT = 200
 LEAST = 0.99
 OPENINGS = ["Well,", "Honestly,", "Today", "For me,", "Last night", "As always,", "Hello all,", "In short,", "", ""]
@@ -85,10 +86,11 @@ def share(equal: Sequence[bool]) -> float:
 
 
 @pytest.fixture(scope="module")
-def nano(tiny_model: Path) -> str:
-    """The embedded model; where it is not shipped, random weights of its kind, which disagree as easily."""
-    shipped = Path(moderator.__file__).parent / "models" / "nano"
-    return str(shipped if shipped.is_dir() else tiny_model)
+def nano() -> str:
+    """The embedded model: random weights give no label that is certain, so they agree on nothing worth comparing."""
+    if not SHIPPED.is_dir():
+        pytest.skip("the embedded model is not here")
+    return str(SHIPPED)
 
 
 @pytest.fixture(scope="module")
