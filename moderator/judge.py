@@ -23,7 +23,6 @@ from moderator.resolution import MACHINE_ACTS_NOT, Reported, resolve
 from moderator.verdict import Failure, Provenance, Reason, Score, Usage, Verdict
 
 Plan = Literal["policy", "rule", "auto"]
-PLANS: Final[tuple[Plan, ...]] = ("policy", "rule", "auto")
 REVIEW_SAMPLES: Final = 5
 
 
@@ -102,7 +101,7 @@ class Moderator:
     def judge(self, content: str | Content) -> Verdict:
         """The verdict on one content under the first policy. Raises `NoVerdictError` when there is none."""
         content = Content.of(content) if isinstance(content, str) else content
-        outcome = self._judge([(content, self.policies[0])], self._mode, self._samples)[0]
+        outcome = self._judge([(content, self.policies[0])])[0]
         if isinstance(outcome, Failure):
             raise NoVerdictError(outcome)
         return outcome
@@ -120,7 +119,7 @@ class Moderator:
             for content in batch:
                 content = Content.of(content) if isinstance(content, str) else content
                 pairs.extend((content, slug) for slug in self._slugs(content))
-            yield from self._judge(pairs, self._mode, self._samples)
+            yield from self._judge(pairs)
 
     def review(self, case: Case, *, samples: int = REVIEW_SAMPLES) -> Recommendation:
         """Deliberates on an escalation or an appeal, under the first policy: rationale first, several samples.
@@ -133,7 +132,7 @@ class Moderator:
         slug = self.policies[0]
         content = case.as_content()
         compiled = self._variant(slug, content, "reasoned", samples)
-        runs = self._sampled(compiled, [content], samples)
+        runs = [self._run([compiled], [content], sample) for sample in range(samples)]
         verdicts = [run[0] for run in runs if isinstance(run[0], Verdict)]
         if not verdicts:
             raise NoVerdictError(runs[0][0])
@@ -162,17 +161,14 @@ class Moderator:
                 raise DataError(f"content {content.id}: policy {slug!r} was not given\n  given: {', '.join(self._sources)}")
         return content.policies or self.policies
 
-    def _judge(self, pairs: Sequence[tuple[Content, str]], mode: Mode, samples: int) -> list[Verdict | Failure]:
+    def _judge(self, pairs: Sequence[tuple[Content, str]]) -> list[Verdict | Failure]:
         """One outcome for each pair of content and policy, in order; variants are judged together, one engine call a step."""
-        compiled = [self._variant(slug, content, mode, samples) for content, slug in pairs]
+        compiled = [self._variant(slug, content, self._mode, self._samples) for content, slug in pairs]
         contents = [content for content, _ in pairs]
-        if samples == 1:
+        if self._samples == 1:
             return self._run(compiled, contents)
-        runs = [self._run(compiled, contents, sample) for sample in range(samples)]
+        runs = [self._run(compiled, contents, sample) for sample in range(self._samples)]
         return [_vote([run[index] for run in runs]) for index in range(len(pairs))]
-
-    def _sampled(self, compiled: _Compiled, contents: Sequence[Content], samples: int) -> list[list[Verdict | Failure]]:
-        return [self._run([compiled] * len(contents), contents, sample) for sample in range(samples)]
 
     def _run(
         self, compiled: Sequence[_Compiled], contents: Sequence[Content], sample: int | None = None

@@ -1,4 +1,4 @@
-"""Prompts as token ids: structure as control tokens, everything else as plain text. Serving and training both encode here.
+"""Prompts as token ids: structure as control tokens, everything else as plain text.
 
 The model's own chat template says where the turns begin and end. It is rendered once around empty slots, and only its own
 text is allowed to become control tokens; policy, content and answer are encoded with control tokens switched off, so no text
@@ -20,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from moderator.answer import AnswerFormat, Label
+from moderator.engines.folder import read_json
 from moderator.errors import EngineError
 from moderator.prompt import Prompt
 
@@ -56,13 +57,17 @@ class ChatTokenizer:
     def from_folder(cls, folder: str | Path) -> ChatTokenizer:
         """Reads ``tokenizer.json`` and the chat template of a model folder. Raises `EngineError`."""
         folder = Path(folder)
+        config = read_json(folder / "tokenizer_config.json")
+        beside = folder / "chat_template.jinja"
+        try:
+            template = beside.read_text(encoding="utf-8") if beside.is_file() else config.get("chat_template")
+        except (OSError, ValueError) as error:
+            raise EngineError(f"{beside}: {error}") from None
+        if not isinstance(template, str):
+            raise EngineError(f"{folder}: the model has no chat template\n  add chat_template.jinja")
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-            beside = folder / "chat_template.jinja"
-            template = beside.read_text(encoding="utf-8") if beside.is_file() else config["chat_template"]
-        # `tokenizers` raises plain Exception for a missing or broken file: there is nothing narrower to catch
-        except Exception as error:
+        except Exception as error:  # the plain class is what `tokenizers` raises for a missing or broken file
             raise EngineError(f"{folder}: no usable tokenizer: {error}") from None
         return cls(tokenizer, template, special_tokens(config), model=str(folder))
 

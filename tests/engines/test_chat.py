@@ -150,3 +150,11 @@ def test_special_tokens_of_both_forms() -> None:
 
 def test_a_template_that_prints_the_date_makes_the_same_prompt_every_day(framed: Any) -> None:
     assert framed("Today is {{ strftime_now('%Y-%m-%d') }}.\n" + BLOCKS).frame.before == "Today is 2025-01-01.\n<|system|>"
+
+
+def test_a_folder_without_a_chat_template_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    """Not a `KeyError`, and not taken for a broken tokenizer."""
+    (tmp_path / "tokenizer.json").write_bytes((tiny_model / "tokenizer.json").read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(EngineError, match="has no chat template"):
+        ChatTokenizer.from_folder(tmp_path)
