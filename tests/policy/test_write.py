@@ -96,7 +96,7 @@ def policies(draw: st.DrawFn) -> Policy:
     )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(policies())
 def test_a_written_policy_parses_to_the_same_value(policy: Policy) -> None:
     assert parse_policy(write_policy(policy)).model_dump() == policy.model_dump()
