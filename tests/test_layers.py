@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "moderator"
 
 LAYERS = (
     ("errors",),
-    ("assets", "content", "quoting"),
+    ("assets", "content", "metrics", "quoting"),
     ("policy",),
     ("verdict",),
     ("answer", "case"),
@@ -35,6 +35,7 @@ INSIDE_FUNCTIONS = {"records.formats": {"pyarrow"}, "records.tables": {"pyarrow"
 """Third-party modules that are imported when they are first needed, because they take long and are seldom needed."""
 
 CORNERS = {
+    "metrics": {"scipy"},
     "cli": {"typer", "click", "rich"},
     "records": {"pyarrow", "pandas"},
     "engines": {
