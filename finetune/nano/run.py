@@ -82,7 +82,9 @@ def main(config: dict, data: Path, texts: Path, teacher: Path, out: Path, work: 
         network.load_state_dict(kept["model"])
         taught.load_state_dict(kept["lessons"])
     report = evaluate.main(out, data, test, work / "report.json")
-    card.main(report, out, f"meaning {config['meaning']['minutes']}, answers {config['answers']['minutes']}")
+    minutes = {name: config[name]["minutes"] for name in ("meaning", "answers")}
+    spent = f"{minutes['meaning']} minutes of `meaning`, {minutes['answers']} of `answers`"
+    card.main(report, out, f"Two CPU cores, {spent} (`finetune/nano/config.yaml`).")
 
 
 if __name__ == "__main__":
