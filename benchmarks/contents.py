@@ -43,11 +43,10 @@ def texts(tokens: int, count: Callable[[str], int], seed: int, *, abusive: bool)
     """Endless texts of about so many tokens, each another one."""
     draw = random.Random(f"{seed} {abusive}")
     while True:
-        text = draw.choice(_ABUSE) + ", " if abusive else ""
+        text = ""
         while count(text) < tokens - 6:
-            text += (
-                f"{draw.choice(_WHO)} {draw.choice(_DID)} {draw.choice(_WHAT)} {draw.choice(_WHEN)}, {draw.randrange(1000)}. "
-            )
+            plain = f"{draw.choice(_WHO)} {draw.choice(_DID)} {draw.choice(_WHAT)} {draw.choice(_WHEN)}"
+            text += f"{draw.choice(_ABUSE) if abusive else plain}, {draw.randrange(1000)}. "
         yield text.strip()
 
 
