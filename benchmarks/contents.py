@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from moderator import Content, Policy, load_policy
 from moderator.engines.chat import ChatTokenizer
@@ -43,11 +43,10 @@ def texts(tokens: int, count: Callable[[str], int], seed: int, *, abusive: bool)
     """Endless texts of about so many tokens, each another one."""
     draw = random.Random(f"{seed} {abusive}")
     while True:
-        text = draw.choice(_ABUSE) + ", " if abusive else ""
+        text = ""
         while count(text) < tokens - 6:
-            text += (
-                f"{draw.choice(_WHO)} {draw.choice(_DID)} {draw.choice(_WHAT)} {draw.choice(_WHEN)}, {draw.randrange(1000)}. "
-            )
+            plain = f"{draw.choice(_WHO)} {draw.choice(_DID)} {draw.choice(_WHAT)} {draw.choice(_WHEN)}"
+            text += f"{draw.choice(_ABUSE) if abusive else plain}, {draw.randrange(1000)}. "
         yield text.strip()
 
 
@@ -68,18 +67,30 @@ def long_policy(tokens: int, tokenizer: ChatTokenizer, family: str) -> Policy:
 
 
 class Mixture:
-    """Batches of fresh contents, a twentieth of them from the abusive texts."""
+    """Batches of fresh contents, exactly one in twenty of them flagged by the model itself.
 
-    def __init__(self, tokens: int, count: Callable[[str], int], seed: int):
-        self._benign = texts(tokens, count, seed, abusive=False)
-        self._abusive = texts(tokens, count, seed, abusive=True)
+    `flags` judges candidates; it must not be an engine that is measured, whose cache would know the contents.
+    """
+
+    def __init__(self, tokens: int, count: Callable[[str], int], flags: Callable[[Sequence[Content]], list[bool]], seed: int):
+        self._sources = {flagged: texts(tokens, count, seed, abusive=flagged) for flagged in (False, True)}
+        self._pools: dict[bool, list[Content]] = {False: [], True: []}
+        self._flags = flags
         self._drawn = 0
 
     def draw(self, size: int, *, flagged_of: int = 20) -> list[Content]:
-        """So many contents; one in `flagged_of` is abusive."""
-        batch = []
-        for index in range(size):
-            self._drawn += 1
-            abusive = index % flagged_of == flagged_of // 2
-            batch.append(Content(id=f"b{self._drawn:08d}", text=next(self._abusive if abusive else self._benign)))
-        return batch
+        """So many contents; one in `flagged_of` is flagged."""
+        return [self._take(index % flagged_of == flagged_of // 2) for index in range(size)]
+
+    def _take(self, flagged: bool, batch: int = 64, patience: int = 50) -> Content:
+        for _ in range(patience):
+            if self._pools[flagged]:
+                return self._pools[flagged].pop()
+            drawn = [self._content(next(self._sources[flagged])) for _ in range(batch)]
+            for content, said in zip(drawn, self._flags(drawn), strict=True):
+                self._pools[said].append(content)
+        raise RuntimeError(f"of {batch * patience} contents the model {'flags' if flagged else 'allows'} none")
+
+    def _content(self, text: str) -> Content:
+        self._drawn += 1
+        return Content(id=f"b{self._drawn:08d}", text=text)

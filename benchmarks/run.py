@@ -61,6 +61,7 @@ def measure_engines(options: argparse.Namespace, lines: list[dict[str, Any]]) ->
     policy = long_policy(POLICY_TOKENS, chat, "nano")
     short, full = (compile_prompt(policy, "nano", mode) for mode in ("fast", "reasoned"))
     engine = VLLMEngine(str(folder), dtype=options.dtype, kv_cache_memory_bytes=1 << 30)
+    nano = NanoEngine(folder)
     local = LocalEngine(str(folder), dtype=options.dtype, threads=1)
     peers, terse = Peers(folder, options.dtype, full, engine), Peers(folder, options.dtype, short, engine)
     arms = [
@@ -71,9 +72,12 @@ def measure_engines(options: argparse.Namespace, lines: list[dict[str, Any]]) ->
         Arm("vLLM LLM.generate JSON, short answer", options.fast, terse.vllm_json),
         Arm("ours on local", options.fast, ours(policy, local, "nano")),
         Arm("ours on vllm", options.fast, ours(policy, engine, "nano")),
-        Arm("ours on nano", options.fast, ours(policy, NanoEngine(folder), "nano")),
+        Arm("ours on nano", options.fast, ours(policy, nano, "nano")),
     ]
-    mixture = Mixture(CONTENT_TOKENS, lambda text: len(chat.encode(text)), seed=options.seed)
+    flags = ours(policy, nano, "nano")
+    mixture = Mixture(
+        CONTENT_TOKENS, lambda text: len(chat.encode(text)), lambda drawn: [said is True for said in flags(drawn)], options.seed
+    )
     floors: list[float] = []
     inside = _Inside(engine)
     for arm in arms:

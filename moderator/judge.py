@@ -19,7 +19,7 @@ from moderator.errors import DataError, NoVerdictError, PolicyError, Problem, Pr
 from moderator.policy import Policy, PolicySource, load_source
 from moderator.prompt import CompiledPrompt, Family, Question, compile_prompt, load_family
 from moderator.quoting import visible
-from moderator.resolution import MACHINE_ACTS_NOT, Reported, resolve
+from moderator.resolution import MACHINE_ACTS_NOT, Reported, resolve, unexcused
 from moderator.verdict import Failure, Provenance, Reason, Score, Usage, Verdict
 
 Plan = Literal["policy", "rule", "auto"]
@@ -276,7 +276,7 @@ def _outcome(compiled: _Compiled, content: Content, answers: Sequence[Answer], m
         escalations=conclusion.escalations,
         severity=conclusion.severity,
         action=conclusion.action,
-        score=_score(answers),
+        score=_score(compiled.policy, answers),
         rationale=_rationale(reports),
         notice=conclusion.notice,
         missing=conclusion.missing,
@@ -307,14 +307,22 @@ def _rationale(reports: Sequence[Reported]) -> str:
     return max((report.finding for report in reports), key=lambda finding: len(finding.rules)).rationale
 
 
-def _score(answers: Sequence[Answer]) -> Score:
-    """The probability that the content violates: of the label ``yes``; over several calls that of the likeliest."""
-    readings = [answer.reading for answer in answers if answer.reading]
-    values = [reading.probabilities["yes"] for reading in readings if reading.probabilities]
+def _score(policy: Policy, answers: Sequence[Answer]) -> Score:
+    """The probability that the content violates; over several calls that of the likeliest."""
+    values = [value for answer in answers if (value := _violation(policy, answer)) is not None]
     if len(values) < len(answers):
         return Score(value=None, method="none")
-    masses = [reading.mass for reading in readings if reading.mass is not None]
+    masses = [answer.reading.mass for answer in answers if answer.reading and answer.reading.mass is not None]
     return Score(value=min(1.0, max(values)), method="label_probability", label_mass=min(1.0, min(masses)))
+
+
+def _violation(policy: Policy, answer: Answer) -> float | None:
+    """The probability of the label ``yes``; of ``exception`` too, when the exceptions that were named leave a rule standing."""
+    if answer.reading is None or not answer.reading.probabilities:
+        return None
+    chances = answer.reading.probabilities
+    excused_nothing = answer.finding and answer.finding.label == "exception" and unexcused(policy, answer.finding)
+    return chances["yes"] + (chances["exception"] if excused_nothing else 0.0)
 
 
 def _vote(runs: Sequence[Verdict | Failure]) -> Verdict | Failure:

@@ -91,6 +91,12 @@ def resolve(policy: Policy, reports: Sequence[Reported], content: Content) -> Co
     )
 
 
+def unexcused(policy: Policy, finding: Finding) -> bool:
+    """Whether the finding reports a rule that no exception reported with it waives."""
+    exceptions = [policy.exception(exception) for exception in finding.exceptions]
+    return any(not any(exception.waives(rule.id) for exception in exceptions) for rule in finding.rules)
+
+
 def _clear(report: Reported) -> bool:
     finding = report.finding
     return report.certain and finding.label in ("no", "none") and not (finding.rules or finding.escalations or finding.missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, get_args
@@ -223,6 +223,23 @@ def _first(prompt: Prompt) -> str:
     form = prompt.format
     fields: dict[str, Any] = {name: () for name in ("exceptions", "escalations") if getattr(form, name)}
     return rest((form.rules[0], "wheel"), **fields)
+
+
+def _writes(text: str) -> Callable[[Prompt], str]:
+    return lambda prompt: text
+
+
+def test_an_exception_that_excuses_nothing_adds_to_the_score() -> None:
+    """X1 does not cover H2: what the model called excused is a violation, with the probability of both labels."""
+    scores = {}
+    for rule in ("H1", "H2"):
+        excused = rest((rule, "wheel"), exceptions=("X1",), escalations=())
+        engine = StepEngine(lambda prompt: leaning("exception", 0.6), _writes(excused))
+        verdict = Moderator(house(), engine).judge("wheel")
+        assert verdict.score.value is not None
+        scores[verdict.outcome] = verdict.score.value
+    assert list(scores) == ["allowed_by_exception", "violates"]
+    assert scores["violates"] == pytest.approx(scores["allowed_by_exception"] + 0.6 / sum(leaning("exception", 0.6).values()))
 
 
 def test_plans_decide_what_is_asked_together() -> None:

@@ -16,7 +16,7 @@ from finetune.nano.policies import HERE, WORDS, Ruling, Stance
 from finetune.nano.prepare import Example
 from moderator.answer import Finding, RuleFinding
 from moderator.content import Content, Turn
-from moderator.prompt import CompiledPrompt, Family, compile_prompt
+from moderator.prompt import Family, Prompt, Question, compile_prompt
 from moderator.quoting import chunks, literal, visible
 
 SURFACES = ("post", "comment", "message", "profile", "livestream")
@@ -24,25 +24,35 @@ SLOT = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True)
-class Item:
-    """A user turn and its answer; `label` is where the label stands in it, `ids` where known rule ids stand."""
+class Mark:
+    """Where an id that people settled stands in an answer; `head`: 0 for a rule, 1 for an exception, 2 for an escalation."""
 
-    user: str
+    start: int
+    end: int
+    name: str
+    head: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """A content under a policy, and its answer; `label` is where the label stands in it."""
+
+    example: Example
+    prompt: Prompt
     answer: str
     label: tuple[int, int]
-    ids: tuple[tuple[int, int], ...]
+    marks: tuple[Mark, ...]
+    points: tuple[tuple[str, ...], ...]
+    """The rules, exceptions and escalations that the label follows from."""
     cut: bool
     """Train on the answer up to its label only."""
-    broken: tuple[float, ...] = ()
-    """The content's topics, as `topics.targets` gives them."""
 
 
 @dataclass(frozen=True)
 class Group:
+    stance: Stance
     system: str
     items: tuple[Item, ...]
-    covered: tuple[float, ...] = ()
-    """The topics that the policy covers, in the same order."""
 
 
 def written_lines() -> list[tuple[Example, str]]:
@@ -130,20 +140,30 @@ def rationale(draw: random.Random, stance: Stance, example: Example, ruling: Rul
     return said[:160]
 
 
-def answer(
-    draw: random.Random, compiled: CompiledPrompt, stance: Stance, example: Example, ruling: Ruling
-) -> tuple[str, tuple[int, int], tuple[tuple[int, int], ...]]:
-    """The written answer, and where in it the label and the ids stand."""
+ID = re.compile(r'"id":"(\w+)"|(?<=[\[,])"([XE]\d+)"')
+
+
+def answer(draw: random.Random, question: Question, stance: Stance, example: Example, ruling: Ruling, cut: float) -> Item:
+    """The content under the policy with its answer written out."""
+    form = question.compiled.format
     quote = quote_of(example) if ruling.rules else ""
     finding = Finding(
         label=ruling.label, rules=tuple(RuleFinding(name, quote) for name in ruling.rules), exceptions=ruling.exceptions,
         escalations=ruling.escalations, missing=("thread",) if ruling.label == "unknown" else (),
-        rationale=rationale(draw, stance, example, ruling, quote) if compiled.format.mode == "reasoned" else "",
+        rationale=rationale(draw, stance, example, ruling, quote) if form.mode == "reasoned" else "",
     )  # fmt: skip
-    text = compiled.format.write(finding)
+    text = form.write(finding)
     start = text.rindex(f'"violates":"{ruling.label}"') + len('"violates":"')
-    marks = tuple((mark.start(1), mark.end(1)) for mark in re.finditer(r'"id":"(\w+)"', text)) if ruling.sure else ()
-    return text, (start, start + len(ruling.label)), marks
+    marks = []
+    for found in ID.finditer(text, start):
+        group = 1 if found[1] else 2
+        head = 0 if group == 1 else 1 if found[2].startswith("X") else 2
+        if ruling.sure or group == 2:
+            marks.append(Mark(*found.span(group), found[group], head))
+    meant = ruling.rules if ruling.sure else stance.about(example)
+    points = (meant, ruling.exceptions, ruling.escalations)
+    short = form.mode == "fast" and draw.random() < cut
+    return Item(example, question.label(), text, (start, start + len(ruling.label)), tuple(marks), points, short)
 
 
 class Pools:
@@ -271,9 +291,6 @@ def make_group(
         compiled = forms["reasoned" if draw.random() < reasoned else "fast"]
         facts = {"surface": draw.choice(SURFACES)} if draw.random() < 0.3 else {}
         thread = tuple(Turn(text=turn) for turn in example.thread) if draw.random() < 0.8 else ()
-        user = compiled.ask(Content(id="x", text=example.text, thread=thread, facts=facts)).user
-        text, label, ids = answer(draw, compiled, stance, example, ruling)
-        items.append(
-            Item(user, text, label, ids, compiled.format.mode == "fast" and draw.random() < cut, policies.targets(example))
-        )
-    return Group(forms["fast"].system, tuple(items), policies.coverage(stance)) if items else None
+        question = compiled.ask(Content(id="x", text=example.text, thread=thread, facts=facts))
+        items.append(answer(draw, question, stance, example, ruling, cut))
+    return Group(stance, forms["fast"].system, tuple(items)) if items else None

@@ -82,6 +82,14 @@ def novels(folder: Path) -> Iterator[str]:
         yield from blocks(record["text"].replace("\n", " ").replace("  ", "\n"))
 
 
+def sentences(folder: Path, documents_most: int = 8000) -> list[str]:
+    """Short plain texts for the teacher: posts, and sentences of policy documents."""
+    posts = [text for text in reddit(folder) if 8 <= len(text) <= 420]
+    said = [line.strip() for block in documents(folder) for line in re.split(r"(?<=[.!?]) +|\n", block)]
+    rules = list(dict.fromkeys(line for line in said if 30 < len(line) <= 300))
+    return list(dict.fromkeys([*posts, *rules[:documents_most]]))
+
+
 def texts(folder: Path, train: list[Example], shares: dict[str, float], seed: int) -> list[str]:
     """A shuffled corpus; `shares` says which part of each source is taken (above 1: repeated)."""
     sources = {

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
-from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache, Qwen3ForCausalLM
 
 from finetune.nano import packing, policies
 from finetune.nano.augment import quote_of
@@ -19,6 +18,7 @@ from finetune.nano.prepare import Example, clean, fingerprint, hashed
 from finetune.nano.sources import table
 from finetune.nano.tokenizer import LABELS, check_labels
 from moderator.content import Content, Turn
+from moderator.engines.chat import ChatTokenizer
 from moderator.policy.library import load_policy
 from moderator.policy.model import Policy
 from moderator.prompt import compile_prompt
@@ -35,44 +35,44 @@ FLOORS = {
 }
 
 
+def after_prefix(network: Qwen3ForCausalLM, cache: DynamicCache, ids: torch.Tensor) -> torch.Tensor:
+    """Hidden states of rows that each continue the cached prefix; padding is on the right, where nothing looks."""
+    shared = DynamicCache(config=network.config)
+    for index, layer in enumerate(cache.layers):
+        shared.update(layer.keys.expand(len(ids), -1, -1, -1), layer.values.expand(len(ids), -1, -1, -1), index)
+    return network.model(input_ids=ids, past_key_values=shared, use_cache=True).last_hidden_state
+
+
 class Reader:
     """A model and its tokenizer; reads labels the way serving does."""
 
-    def __init__(self, folder: Path) -> None:
-        self.network: Qwen3ForCausalLM = AutoModelForCausalLM.from_pretrained(folder).float().eval()
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.labels = check_labels(self.tokenizer)
+    def __init__(self, network: Qwen3ForCausalLM, chat: ChatTokenizer) -> None:
+        self.network, self.chat, self.labels = network, chat, check_labels(chat.tokenizer)
+
+    @classmethod
+    def load(cls, folder: Path) -> Reader:
+        return cls(AutoModelForCausalLM.from_pretrained(folder).float().eval(), ChatTokenizer.from_folder(folder))
+
+    def rows(self, policy: Policy, examples: Sequence[Example], head: str) -> list[packing.Row]:
+        """The user's turns, and the answer as far as `head`."""
+        compiled = compile_prompt(policy, "nano")
+        contents = [Content(id="x", text=one.text, thread=tuple(Turn(text=turn) for turn in one.thread)) for one in examples]
+        asked = packing.ask(self.chat, [compiled.ask(content).label() for content in contents])
+        said = self.chat.encode(head)
+        return [packing.Row((*ids, *said), (), len(ids) + len(said) - 1) for ids in asked]
 
     def prefix(self, policy: Policy) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(f"<|system|>{compile_prompt(policy, 'nano').system}", add_special_tokens=False).ids)
-
-    def row(self, policy: Policy, example: Example, head: str) -> packing.Row:
-        content = Content(id="x", text=example.text, thread=tuple(Turn(text=turn) for turn in example.thread))
-        user = compile_prompt(policy, "nano").ask(content).user
-        ids = self.tokenizer.encode(f"<|user|>{user}<|assistant|>{head}", add_special_tokens=False).ids
-        return packing.Row(tuple(ids), ())
+        return tuple(self.chat.prefix(compile_prompt(policy, "nano").system))
 
     @torch.no_grad()
     def probabilities(self, policy: Policy, examples: Sequence[Example], head: str, tokens: Sequence[int]) -> np.ndarray:
         """For each example, the probability of each of these tokens after the head."""
         cache = self.network.model(input_ids=torch.tensor([self.prefix(policy)]), use_cache=True).past_key_values
-        compiled, rows = compile_prompt(policy, "nano"), []
-        for example in examples:
-            user = compiled.ask(
-                Content(id="x", text=example.text, thread=tuple(Turn(text=turn) for turn in example.thread))
-            ).user
-            rows.append(
-                packing.Row(
-                    tuple(self.tokenizer.encode(f"<|user|>{user}<|assistant|>{head}", add_special_tokens=False).ids), ()
-                )
-            )
-        found = np.zeros((len(rows), len(tokens)))
+        rows, found, start = self.rows(policy, examples, head), np.zeros((len(examples), len(tokens))), 0
         order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
-        start = 0
         for batch in packing.batches([rows[index] for index in order], 4096):
-            hidden = packing.after_prefix(self.network, cache, batch)
-            last = torch.tensor([len(row.ids) - 1 for row in batch])
-            logits = self.network.lm_head(hidden[torch.arange(len(batch)), last])
+            hidden = after_prefix(self.network, cache, packing.padded(batch))
+            logits = self.network.lm_head(hidden[torch.arange(len(batch)), torch.tensor([row.read for row in batch])])
             found[order[start : start + len(batch)]] = logits.softmax(-1)[:, list(tokens)].numpy()
             start += len(batch)
         return found
@@ -85,17 +85,17 @@ class Reader:
     @torch.no_grad()
     def continuation(self, policy: Policy, example: Example, head: str, stop: str, limit: int = 40) -> str:
         """Greedy text after the head, up to `stop`."""
-        ids = [*self.prefix(policy), *self.row(policy, example, head).ids]
+        ids = [*self.prefix(policy), *self.rows(policy, [example], head)[0].ids]
         given, step, cache = len(ids), torch.tensor([ids]), None
         while len(ids) - given < limit:
             out = self.network(input_ids=step, past_key_values=cache, use_cache=True)
             cache = out.past_key_values
             ids.append(int(out.logits[0, -1].argmax()))
             step = torch.tensor([[ids[-1]]])
-            text = self.tokenizer.decode(ids[given:], skip_special_tokens=False)
+            text = self.chat.tokenizer.decode(ids[given:], skip_special_tokens=False)
             if stop in text or ids[-1] == 1:
                 break
-        return self.tokenizer.decode(ids[given:], skip_special_tokens=False).split(stop)[0]
+        return self.chat.tokenizer.decode(ids[given:], skip_special_tokens=False).split(stop)[0]
 
 
 def interval(
@@ -183,6 +183,19 @@ def flips(reader: Reader, test: list[Example]) -> dict:
     return found
 
 
+def glance(reader: Reader, test: list[Example], size: int = 150) -> dict[str, float]:
+    """A quick look during training: how posts are ranked under their policy, and how much stays under another one."""
+    found, draw = {}, random.Random(0)
+    for source, slug, away in (("edos", "hate", "spam"), ("hatexplain", "hate", "spam"), ("youtube-spam", "spam", "hate")):
+        of = [example for example in test if example.source == source]
+        chosen = draw.sample(of, min(size, len(of)))
+        truth = np.array([bool(example.broken - {"toxicity.offensive"}) for example in chosen])
+        on, off = (reader.read(load_policy(name), chosen) for name in (slug, away))
+        found |= {f"{source} auroc": float(roc_auc_score(truth, on)), f"{source} p": float(on[truth].mean())}
+        found |= {f"{source} p other": float(on[~truth].mean()), f"{source} p away": float(off[truth].mean())}
+    return found
+
+
 def rule_ids(reader: Reader, test: list[Example], seed: int = 0, limit: int = 600) -> dict:
     """How often the likeliest rule id is the people's: as shipped, and with ids and order drawn anew."""
     stance = next(stance for stance in policies.shipped() if stance.policy.slug == "hate")
@@ -205,7 +218,7 @@ def rule_ids(reader: Reader, test: list[Example], seed: int = 0, limit: int = 60
     )
     for title, policy, target in (("shipped", stance.policy, gold), ("renamed", renamed, [names[rule] for rule in gold])):
         ids = [rule.id for rule in policy.rules]
-        digits = [reader.tokenizer.encode(f'"id":"{name}', add_special_tokens=False).ids[-1] for name in ids]
+        digits = [reader.chat.tokenizer.encode(f'"id":"{name}', add_special_tokens=False).ids[-1] for name in ids]
         chances = reader.probabilities(policy, examples, f'{{"violates":"yes","rules":[{{"id":"{ids[0][0]}', digits)
         found[title] = round(
             float(np.mean([ids[best] == rule for best, rule in zip(chances.argmax(1), target, strict=True)])), 3
@@ -233,7 +246,7 @@ def quotes(reader: Reader, test: list[Example], limit: int = 60) -> dict:
 
 def main(folder: Path, data: Path, test: list[Example], out: Path | None = None) -> dict:
     """Every measure, printed as it comes, and written to `out`."""
-    reader, report = Reader(folder), {"suites": {}}
+    reader, report = Reader.load(folder), {"suites": {}}
     torch.set_grad_enabled(False)
     for name, (slugs, examples, truth) in suites(test, data).items():
         score = np.max([reader.read(load_policy(slug), examples) for slug in slugs], axis=0)

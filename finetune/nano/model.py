@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -19,6 +20,21 @@ def build(shape: dict, seed: int) -> Qwen3ForCausalLM:
         head_dim=64, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, dtype="float32", **shape,
     )  # fmt: skip
     return Qwen3ForCausalLM(config).float()
+
+
+@torch.no_grad()
+def start(model: Qwen3ForCausalLM, vectors: np.ndarray, seed: int, scale: float = 0.04, noise: float = 0.3) -> None:
+    """Let the token embeddings begin at these vectors (tokens, any width), on their strongest axes, mixed by a rotation.
+
+    The noise lets tokens apart whose vectors are the same, as those of `You` and ` you` are.
+    """
+    width, draw = model.config.hidden_size, np.random.default_rng(seed)
+    left, strength, _ = np.linalg.svd(vectors, full_matrices=False)
+    found = (left * strength)[:, :width]
+    found = found / (found.std() + 1e-9) + noise * draw.normal(size=found.shape)
+    found[~vectors.any(1)] = draw.normal(size=found.shape)[~vectors.any(1)]
+    rotation, _ = np.linalg.qr(draw.normal(size=(width, width)))
+    model.model.embed_tokens.weight.copy_(torch.from_numpy(found @ rotation * scale))
 
 
 def save(model: Qwen3ForCausalLM, folder: Path) -> None:

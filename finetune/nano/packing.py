@@ -1,54 +1,94 @@
-"""A group in tokens, and its forward pass: the prefix once, every content after it, none seeing another."""
+"""A group in tokens, encoded by what serves (`ChatTokenizer`): the policy as a prefix, every content after it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from tokenizers import Tokenizer
-from transformers import DynamicCache, Qwen3ForCausalLM
 
-from finetune.nano.augment import Group, Item
+from finetune.nano.augment import Item
+from finetune.nano.prepare import Example
+from moderator.engines.chat import ChatTokenizer
+from moderator.prompt import Prompt
 
 LABEL, ID, REST, HEAD = 1, 2, 3, 4
-"""What a token of an answer is: its label, a rule id that people settled, the part after the label, the part before it."""
+"""What a token of an answer is: its label, an id that people settled, the part after the label, the part before it."""
+
+RULES, EXCEPTIONS, ESCALATIONS = 0, 1, 2
+"""The attention heads that are taught where to look, one for each kind of a policy's parts."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The shared part of the prompts of a policy; `lines[id]` are the tokens (first, past the last) of a part's line."""
+
+    ids: tuple[int, ...]
+    lines: dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """At `place`, head `head` should look at the lines of these parts; at the first token when there are none."""
+
+    place: int
+    head: int
+    parts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One content after the prefix; `kinds[i]` says what token i is, 0 for the prompt."""
+    """One content after the prefix; `kinds[i]` says what token i is, 0 for the prompt; the label is read at `read`."""
 
     ids: tuple[int, ...]
     kinds: tuple[int, ...]
-    broken: tuple[float, ...] = ()
+    read: int
+    looks: tuple[Look, ...] = ()
+    example: Example | None = None
 
 
-def encode_row(tokenizer: Tokenizer, item: Item) -> Row:
-    """The user's turn and the answer in tokens."""
-    asked = tokenizer.encode(f"<|user|>{item.user}<|assistant|>", add_special_tokens=False).ids
-    answer = tokenizer.encode(item.answer, add_special_tokens=False)
-    ids, kinds = [*asked], [0] * len(asked)
+def encode_prefix(chat: ChatTokenizer, system: str, parts: Sequence[str]) -> Prefix:
+    """The system turn; `parts` are the ids that begin a line of it."""
+    ids, said = chat.prefix(system), chat.tokenizer.encode(system, add_special_tokens=False)
+    first = next(index for index in range(len(ids)) if list(ids[index : index + len(said.ids)]) == said.ids)
+    lines, start = {}, 0
+    for line in system.split("\n"):
+        name = line.split(" ", 1)[0]
+        if name in parts:
+            inside = [index for index, (left, _) in enumerate(said.offsets) if start <= left < start + len(line)]
+            lines[name] = (first + inside[0], first + inside[-1] + 1)
+        start += len(line) + 1
+    return Prefix(tuple(ids), lines)
+
+
+def ask(chat: ChatTokenizer, prompts: Sequence[Prompt]) -> list[list[int]]:
+    """The user's turns and the beginning of the assistant's, without its prefill."""
+    return chat.suffixes([replace(prompt, prefill="") for prompt in prompts])
+
+
+def encode_row(chat: ChatTokenizer, asked: Sequence[int], item: Item) -> Row:
+    """A user's turn and the answer to it in tokens."""
+    answer = chat.tokenizer.encode(item.answer, add_special_tokens=False)
+    ids, kinds, looks, read = [*asked], [0] * len(asked), [], 0
+    starts = {mark.start: mark for mark in item.marks}
     for token, (start, end) in zip(answer.ids, answer.offsets, strict=True):
-        known = any(first <= start < last for first, last in item.ids)
+        known = any(mark.start <= start < mark.end for mark in item.marks)
+        if start in starts:
+            looks.append(Look(len(ids) - 1, starts[start].head, (starts[start].name,)))
+        if start == item.label[0]:
+            read = len(ids) - 1
+            looks += [Look(read, head, parts) for head, parts in enumerate(item.points)]
         ids.append(token)
         kinds.append(LABEL if start == item.label[0] else HEAD if end <= item.label[0] else ID if known else REST)
         if start == item.label[0] and item.cut:
-            return Row(tuple(ids), tuple(kinds), item.broken)
-    return Row((*ids, 1), (*kinds, REST), item.broken)
-
-
-def encode_group(tokenizer: Tokenizer, group: Group, longest: int) -> tuple[tuple[int, ...], list[Row]]:
-    """The prefix and the rows of a group; rows that are too long are left out."""
-    prefix = tokenizer.encode(f"<|system|>{group.system}", add_special_tokens=False).ids
-    rows = [encode_row(tokenizer, item) for item in group.items]
-    return tuple(prefix), sorted((row for row in rows if len(row.ids) <= longest), key=lambda row: len(row.ids))
+            return Row(tuple(ids), tuple(kinds), read, tuple(looks), item.example)
+    return Row((*ids, 1), (*kinds, REST), read, tuple(looks), item.example)
 
 
 def batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
-    """Rows of like length, at most `tokens` with padding."""
+    """Rows, the shortest first, in batches of at most `tokens` with padding."""
     batch: list[Row] = []
-    for row in rows:
+    for row in sorted(rows, key=lambda row: len(row.ids)):
         if batch and (len(batch) + 1) * len(row.ids) > tokens:
             yield batch
             batch = []
@@ -57,41 +97,9 @@ def batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
         yield batch
 
 
-def after_prefix(network: Qwen3ForCausalLM, cache: DynamicCache, rows: Sequence[Row]) -> torch.Tensor:
-    """Hidden states of the rows, each attending to the prefix and to itself; padding is on the right, where nothing looks."""
+def padded(rows: Sequence[Row]) -> torch.Tensor:
+    """Token ids (rows, longest), zeros on the right."""
     ids = torch.zeros(len(rows), max(len(row.ids) for row in rows), dtype=torch.long)
     for index, row in enumerate(rows):
         ids[index, : len(row.ids)] = torch.tensor(row.ids)
-    shared = DynamicCache(config=network.config)
-    for index, layer in enumerate(cache.layers):
-        shared.update(layer.keys.expand(len(rows), -1, -1, -1), layer.values.expand(len(rows), -1, -1, -1), index)
-    return network.model(input_ids=ids, past_key_values=shared, use_cache=True).last_hidden_state
-
-
-@dataclass(frozen=True)
-class Passed:
-    """A group after the forward pass: its answer tokens, and the hidden states where the policy ends and labels are read."""
-
-    logits: torch.Tensor
-    targets: torch.Tensor
-    kinds: torch.Tensor
-    policy: torch.Tensor
-    labels: torch.Tensor
-
-
-def forward(network: Qwen3ForCausalLM, prefix: Sequence[int], rows: Sequence[Row], tokens: int = 2048) -> Passed:
-    """The prefix once, the rows behind it, in the order given."""
-    start = network.model(input_ids=torch.tensor([prefix]), use_cache=True)
-    cache = start.past_key_values
-    logits, targets, kinds, labels = [], [], [], []
-    for batch in batches(rows, tokens):
-        hidden = after_prefix(network, cache, batch)
-        places = [(index, place) for index, row in enumerate(batch) for place, kind in enumerate(row.kinds) if kind]
-        index, place = torch.tensor(places).T
-        logits.append(network.lm_head(hidden[index, place - 1]).float())
-        labels.append(hidden[torch.arange(len(batch)), torch.tensor([row.kinds.index(LABEL) - 1 for row in batch])])
-        targets += [batch[row].ids[column] for row, column in places]
-        kinds += [batch[row].kinds[column] for row, column in places]
-    return Passed(
-        torch.cat(logits), torch.tensor(targets), torch.tensor(kinds), start.last_hidden_state[0, -1], torch.cat(labels)
-    )
+    return ids

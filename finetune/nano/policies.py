@@ -75,6 +75,11 @@ class Stance:
     def near(self) -> frozenset[str]:
         return frozenset().union(*(meaning.near for meaning in self.rules.values())) - self.covered
 
+    def about(self, example: Example) -> tuple[str, ...]:
+        """The rules of the domains that the example breaks, whatever the kind."""
+        found = {topic.split(".")[0] for topic in example.broken}
+        return tuple(name for name, meaning in self.rules.items() if found & {topic.split(".")[0] for topic in meaning.covers})
+
     @cached_property
     def domains(self) -> frozenset[str]:
         return frozenset(topic.split(".")[0] for topic in self.covered)
@@ -120,8 +125,11 @@ TOPICS = tuple(
 DOMAIN_NAMES = tuple(sorted({topic.split(".")[0] for topic in TOPICS}))
 
 
+KIND_NAMES = tuple(sorted({kind for kinds in FITTING.values() for kind in kinds} | {"quoted", "reclaimed", "banter", "thread"}))
+
+
 def targets(example: Example) -> tuple[float, ...]:
-    """1 broken, 0 not, -1 unknown: for each domain, then for each topic."""
+    """1 broken, 0 not, -1 unknown: for each domain, each topic, and each kind of excuse or doubt."""
     found = {topic.split(".")[0] for topic in example.broken}
     vague = {topic.split(".")[0] for topic in example.broken if topic.endswith(".any")}
     if "sexism" in found:
@@ -131,13 +139,22 @@ def targets(example: Example) -> tuple[float, ...]:
     for topic in TOPICS:
         domain = topic.split(".")[0]
         row.append(1.0 if topic in example.broken else -1.0 if domain in unknown or domain in vague else 0.0)
-    return tuple(row)
+    kinds = {ALSO.get(example.excused, example.excused), example.excused, "thread" if example.doubt else ""}
+    return (*row, *(float(kind in kinds) for kind in KIND_NAMES))
 
 
-def coverage(stance: Stance) -> tuple[float, ...]:
-    """1 for each domain and topic that the policy covers, else 0."""
-    domains = stance.domains | ({"hate"} if "sexism" in stance.domains else set())
-    return tuple([float(domain in domains) for domain in DOMAIN_NAMES] + [float(topic in stance.covered) for topic in TOPICS])
+def coverage(stance: Stance) -> dict[str, tuple[float, ...]]:
+    """For each part of a policy, what it is about, in the order of `targets`; -1 for what a rule is near to."""
+    found = {}
+    for name, meaning in stance.rules.items():
+        domains = {topic.split(".")[0] for topic in meaning.covers}
+        row = [float(domain in domains) for domain in DOMAIN_NAMES]
+        row += [1.0 if topic in meaning.covers else -1.0 if topic in meaning.near else 0.0 for topic in TOPICS]
+        found[name] = (*row, *(0.0 for _ in KIND_NAMES))
+    for name, kind in stance.kinds.items():
+        kinds = {kind, ALSO.get(kind, kind)}
+        found[name] = (*(0.0 for _ in (*DOMAIN_NAMES, *TOPICS)), *(float(one in kinds) for one in KIND_NAMES))
+    return found
 
 
 def shipped() -> list[Stance]:

@@ -84,4 +84,5 @@ def save(tokenizer: Tokenizer, folder: Path, positions: int) -> PreTrainedTokeni
     settings = json.loads(path.read_text()) | {"chat_template": TEMPLATE, "tokenizer_class": "PreTrainedTokenizerFast"}
     path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
     (folder / "chat_template.jinja").unlink(missing_ok=True)
+    (folder / "moderator.json").write_text('{"family": "nano"}\n')
     return fast

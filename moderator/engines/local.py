@@ -28,7 +28,7 @@ from moderator.engines.packing import Limits, Logits, PackingEngine
 from moderator.errors import EngineError
 from moderator.prompt import Prompt
 
-_BATCH_TOKENS: Final = {"cpu": 256, "cuda": 2048}
+_BATCH_TOKENS: Final = {"cpu": 512, "cuda": 2048}
 """A pack's attention looks at all of its tokens, so larger packs only pay where the device would idle otherwise."""
 _CHUNK: Final = 2048
 """Tokens in one pass: bounds the attention mask."""

@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1200), pytest.mark.filterwar
 SHIPPED = Path(moderator.__file__).parent / "models" / "nano"
 COUNT = 200
 LEAST = 0.99
-OPENINGS = ["Well,", "Honestly,", "Today", "For me,", "Last night", "As always,", "Hello all,", "In short,", "", ""]
+INSULTS = ["You are an idiot, shut up,", "Nobody likes you, stupid liar,", "What a pathetic loser you are,"]
+OPENINGS = ["Well,", "Honestly,", "Today", "For me,", "Last night", "As always,", "Hello all,", "In short,", "", "", *INSULTS]
 SUBJECTS = [
     "my neighbour",
     "the new bike lane",

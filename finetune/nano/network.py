@@ -1,0 +1,90 @@
+"""The forward pass of the decoder, written out: one shared prefix, rows behind it.
+
+It runs over the parameters of transformers' Qwen3 (a test compares the two), so that `model.save` writes what was trained, and
+it shows what training needs beside the logits: the state after any layer, and where a head looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+from transformers import Qwen3ForCausalLM
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How one layer's heads attend: queries (rows, heads, tokens, size) and keys (rows, heads, before + tokens, size)."""
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+
+
+def rotations(positions: torch.Tensor, size: int, theta: float = 10000.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines of rotary positions (Su et al. 2021), each (tokens, size)."""
+    angles = positions.float()[:, None] * theta ** (-torch.arange(0, size, 2).float() / size)
+    return torch.cat((angles, angles), -1).cos(), torch.cat((angles, angles), -1).sin()
+
+
+def normal(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """RMSNorm in float32."""
+    return hidden * torch.rsqrt(hidden.float().pow(2).mean(-1, keepdim=True) + 1e-6) * weight
+
+
+def turn(hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
+    left, right = hidden.chunk(2, -1)
+    return hidden * cosines + torch.cat((-right, left), -1) * sines
+
+
+Past = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+def forward(
+    network: Qwen3ForCausalLM, ids: torch.Tensor, past: Past | None = None, depth: int | None = None, watched: int = -1
+) -> tuple[list[torch.Tensor], Past, Looks | None]:
+    """The states of `ids` (rows, tokens) after each layer, first the embeddings; keys and values; how layer `watched` looks.
+
+    `past` holds keys and values of one prefix (a single row) that every row continues. Rows are padded on the right: causal
+    attention keeps padding from what is before it. Only the first `depth` layers run.
+    """
+    config = network.config
+    rows, tokens = ids.shape
+    before = past[0][0].shape[2] if past else 0
+    size, groups = config.head_dim, config.num_attention_heads // config.num_key_value_heads
+    cosines, sines = rotations(torch.arange(before, before + tokens), size)
+    mask = torch.ones(tokens, before + tokens, dtype=torch.bool).tril(before)
+    hidden = network.model.embed_tokens(ids)
+    states, cache, looks = [hidden], [], None
+    for index, layer in enumerate(network.model.layers[:depth]):
+        attention, mlp = layer.self_attn, layer.mlp
+        inside = normal(hidden, layer.input_layernorm.weight).bfloat16()
+
+        def heads(matrix: torch.nn.Linear, inside: torch.Tensor = inside) -> torch.Tensor:
+            return functional.linear(inside, matrix.weight.bfloat16()).view(rows, tokens, -1, size).transpose(1, 2)
+
+        queries = turn(normal(heads(attention.q_proj), attention.q_norm.weight), cosines, sines).bfloat16()
+        keys = turn(normal(heads(attention.k_proj), attention.k_norm.weight), cosines, sines).bfloat16()
+        values = heads(attention.v_proj)
+        cache.append((keys, values))
+        if past:
+            keys = torch.cat((past[index][0].expand(rows, -1, -1, -1), keys), 2)
+            values = torch.cat((past[index][1].expand(rows, -1, -1, -1), values), 2)
+        if index == watched:
+            looks = Looks(queries, keys)
+        mixed = functional.scaled_dot_product_attention(
+            queries, keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1), attn_mask=mask
+        )
+        hidden = hidden + functional.linear(mixed.transpose(1, 2).flatten(2), attention.o_proj.weight.bfloat16()).float()
+        inside = normal(hidden, layer.post_attention_layernorm.weight).bfloat16()
+        gate = functional.silu(functional.linear(inside, mlp.gate_proj.weight.bfloat16()))
+        raised = gate * functional.linear(inside, mlp.up_proj.weight.bfloat16())
+        hidden = hidden + functional.linear(raised, mlp.down_proj.weight.bfloat16()).float()
+        states.append(hidden)
+    return states, cache, looks
+
+
+def last(network: Qwen3ForCausalLM, hidden: torch.Tensor) -> torch.Tensor:
+    """Logits over the vocabulary from states after the last layer."""
+    inside = normal(hidden, network.model.norm.weight).bfloat16()
+    return functional.linear(inside, network.lm_head.weight.bfloat16()).float()
