@@ -37,7 +37,7 @@ def test_mcnemar_is_statsmodels_exact_test(first: int, second: int) -> None:
 
 
 @given(P_VALUES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_corrections_are_statsmodels(p_values: list[float]) -> None:
     for ours, theirs in ((holm, "holm"), (benjamini_hochberg, "fdr_bh"), (benjamini_yekutieli, "fdr_by")):
         assert ours(p_values) == pytest.approx(multipletests(p_values, method=theirs)[1])
