@@ -49,11 +49,11 @@ WORDS = (
         "Straße",
         "İd",
     ),
-    *("@jordan_ex", "#Monday", "example.com/x7k2", "3.99", "555-0142", "f*****", "s.l.u.r", "😂", "ΣΑΣ", "ﬁne", "x"),
+    *("@jordan_ex", "@jordan", "#Monday", "example.com/x7k2", "3.99", "555-0142", "f*****", "s.l.u.r", "😂", "ΣΑΣ", "ﬁne", "x"),
 )
 SENTENCES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join)
 ANY_TEXT = st.one_of(SENTENCES, TEXTS, st.tuples(SENTENCES, TEXTS).map("".join))
-FIXED = ("@jordan_ex", "#Monday", "example.com/x7k2", "3.99", "555-0142", "f*****", "s.l.u.r")
+FIXED = ("@jordan_ex", "@jordan", "#Monday", "example.com/x7k2", "3.99", "555-0142", "f*****", "s.l.u.r")
 
 ADDS: dict[str, Callable[[str], str]] = {
     "spelling": lambda text: "".join(KEYS),
@@ -228,6 +228,11 @@ def test_what_is_drawn_for_an_item_does_not_depend_on_the_others() -> None:
     among = list(perturb_items([item("a", "Something else"), item("b", "Those people stole our money")], seed=5))
     assert among[-len(alone) :] == alone
     assert list(perturb_items([item("b", "Those people stole our money")], seed=6)) != alone
+
+
+def test_items_of_one_text_are_drawn_for_apart() -> None:
+    items = [item(str(number), "Those people stole our money") for number in range(8)]
+    assert len({one.text for one in perturb_items(items, ["homoglyphs"])}) > 5
 
 
 def test_a_perturbed_suite_is_a_valid_suite_that_reports_by_perturbation() -> None:
