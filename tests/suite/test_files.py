@@ -109,6 +109,15 @@ def test_what_is_written_is_read_again_with_the_same_digest(suite: Suite) -> Non
         assert (header, tuple(streamed)) == (suite.model_copy(update={"items": ()}), suite.items)
 
 
+@pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029", "\r", "\n", "\ufeff", "\xa0", "\t"])
+def test_white_space_of_every_kind_stays_what_it_is(tmp_path: Path, character: str) -> None:
+    word = f"ein{character}Wört"
+    targets = Targets(metrics={word: 0.5})
+    suite = Suite(slug="own", title=word, policy="hate", scale=Scale(values=(word,), violates=()), targets=targets)
+    write_suite(suite, tmp_path / "own.yaml")
+    assert load_suite(tmp_path / "own.yaml") == suite
+
+
 def written(tmp_path: Path, *lines: Any, header: str = HEADER) -> Path:
     path = tmp_path / "own.yaml"
     path.write_text(header, encoding="utf-8")

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from moderator.suite import Annotation, Item, Suite
+from moderator.suite.prepare import Prepared, Wanted, prepare_set
+
 Write = Callable[..., Path]
 
 
@@ -43,3 +46,17 @@ def lines(tmp_path: Path) -> Write:
         return path.parent
 
     return lines
+
+
+def prepared(name: str, folder: Path, split: Wanted = "all", **options: Any) -> Prepared:
+    (only,) = prepare_set(name, folder, split=split, **options)
+    return only
+
+
+def by_id(suite: Suite) -> dict[str, Item]:
+    return {item.id: item for item in suite.items}
+
+
+def label(item: Item) -> Annotation:
+    (only,) = item.labels
+    return only

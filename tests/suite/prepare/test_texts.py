@@ -52,6 +52,9 @@ def test_a_span_that_touches_a_mask_covers_it_and_one_of_nothing_is_none() -> No
     place = stripped.span(8, 19)
     assert place
     assert stripped.text[place[0] : place[1]] == "@user th"
+    ends_inside = stripped.span(2, 9)
+    assert ends_inside
+    assert stripped.text[ends_inside[0] : ends_inside[1]] == "see @user"
     assert stripped.span(0, 2) is None
 
 
