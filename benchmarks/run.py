@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import LOAD
 from benchmarks.arms import Arm, Peers, ours
 from benchmarks.contents import Mixture, long_policy
 from benchmarks.records import measure_records
@@ -33,12 +34,11 @@ POLICY_TOKENS, CONTENT_TOKENS, IDLE_LOAD = 1200, 40, 0.5
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
-    load = os.getloadavg()[0]
     report: dict[str, Any] = {
         "when": time.strftime("%Y-%m-%d"),
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "load_before": round(load, 2),
-        "idle_before": load < IDLE_LOAD,
+        "load_before": round(LOAD, 2),
+        "idle_before": LOAD < IDLE_LOAD,
         "lines": [],
     }
     if not options.only or options.only == "engines":
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.out:
         options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if not report["idle_before"]:
-        print(f"load was {load:.2f} when this began: these numbers are not to be quoted", file=sys.stderr)
+        print(f"load was {LOAD:.2f} when this began: these numbers are not to be quoted", file=sys.stderr)
 
 
 def measure_engines(options: argparse.Namespace, lines: list[dict[str, Any]]) -> dict[str, Any]:

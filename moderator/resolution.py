@@ -56,11 +56,10 @@ def resolve(policy: Policy, reports: Sequence[Reported], content: Content) -> Co
     applied: dict[str, PolicyException] = {}
     certain = False
     for report in reports:
-        reported = [policy.exception(exception) for exception in report.finding.exceptions]
         for rule in [policy.rule(rule.id) for rule in report.finding.rules]:
             found[rule.id] = rule
-            waiving = {exception.id: exception for exception in reported if exception.waives(rule.id)}
-            applied |= waiving
+            waiving = _waiving(policy, report.finding, rule.id)
+            applied |= {exception.id: exception for exception in waiving}
             if not waiving:
                 held[rule.id] = rule
                 certain = certain or (report.certain and report.finding.label in ("yes", "exception"))
@@ -93,8 +92,12 @@ def resolve(policy: Policy, reports: Sequence[Reported], content: Content) -> Co
 
 def unexcused(policy: Policy, finding: Finding) -> bool:
     """Whether the finding reports a rule that no exception reported with it waives."""
-    exceptions = [policy.exception(exception) for exception in finding.exceptions]
-    return any(not any(exception.waives(rule.id) for exception in exceptions) for rule in finding.rules)
+    return any(not _waiving(policy, finding, rule.id) for rule in finding.rules)
+
+
+def _waiving(policy: Policy, finding: Finding, rule_id: str) -> list[PolicyException]:
+    """The exceptions of the finding that waive the rule."""
+    return [exception for exception in map(policy.exception, finding.exceptions) if exception.waives(rule_id)]
 
 
 def _clear(report: Reported) -> bool:

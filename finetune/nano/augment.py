@@ -50,7 +50,6 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    stance: Stance
     system: str
     items: tuple[Item, ...]
 
@@ -293,4 +292,4 @@ def make_group(
         thread = tuple(Turn(text=turn) for turn in example.thread) if draw.random() < 0.8 else ()
         question = compiled.ask(Content(id="x", text=example.text, thread=thread, facts=facts))
         items.append(answer(draw, question, stance, example, ruling, cut))
-    return Group(stance, forms["fast"].system, tuple(items)) if items else None
+    return Group(forms["fast"].system, tuple(items)) if items else None

@@ -12,7 +12,9 @@ download. It shows what the system does end to end, and is no replacement for a 
 
 - input: `<|system|>POLICY ...<|user|>TEXT "..."<|assistant|>`, rendered by `moderator` with the prompt family `nano`; English only
 - output: the compact JSON answer of `moderator.answer`; the label is one token, its probability is the score
-- context: 4,096 positions, trained on prompts below about 900 tokens
+- context: 4,096 positions; trained behind policies of at most 600 tokens (median 191, over 1,500 drawn by the recipe) and on contents with their answers
+  of at most 200. Far longer policies fail: of 128 made-up insults it lets 9 pass under `harassment`, 121 under rules of
+  several policies merged into 1,195 tokens
 
 ## Training
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, DynamicCache, Qwen3ForCausalLM
 
 from finetune.nano import packing, policies
 from finetune.nano.augment import quote_of
-from finetune.nano.prepare import Example, clean, fingerprint, hashed
+from finetune.nano.prepare import Example, clean, hashed
 from finetune.nano.sources import table
 from finetune.nano.tokenizer import LABELS, check_labels
 from moderator.content import Content, Turn
@@ -69,8 +69,8 @@ class Reader:
         """For each example, the probability of each of these tokens after the head."""
         cache = self.network.model(input_ids=torch.tensor([self.prefix(policy)]), use_cache=True).past_key_values
         rows, found, start = self.rows(policy, examples, head), np.zeros((len(examples), len(tokens))), 0
-        order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
-        for batch in packing.batches([rows[index] for index in order], 4096):
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))  # that of `batches`
+        for batch in packing.batches(rows, 4096):
             hidden = after_prefix(self.network, cache, packing.padded(batch))
             logits = self.network.lm_head(hidden[torch.arange(len(batch)), torch.tensor([row.read for row in batch])])
             found[order[start : start + len(batch)]] = logits.softmax(-1)[:, list(tokens)].numpy()
@@ -258,8 +258,3 @@ def main(folder: Path, data: Path, test: list[Example], out: Path | None = None)
     if out:
         out.write_text(json.dumps(report, indent=1) + "\n")
     return report
-
-
-def disjoint(train: list[Example], test: list[Example]) -> bool:
-    """No text of the one is a text of the other."""
-    return not {fingerprint(example.text) for example in train} & {fingerprint(example.text) for example in test}

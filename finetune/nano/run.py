@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def main(config: dict, data: Path, texts: Path, teacher: Path, out: Path, work: 
     network, taught = nano.build(config["shape"], config["seed"]), lessons.Lessons(config["shape"]["hidden_size"])
     shared = {name: config[name] for name in ("seed", "depth")}
 
-    def keep(step: int, name: str) -> None:
+    def keep(name: str) -> None:
         torch.save({"model": network.state_dict(), "lessons": taught.state_dict()}, work / name)
         if name == "answers.pt":
             train.export(network, folder, out)
@@ -77,7 +78,7 @@ def main(config: dict, data: Path, texts: Path, teacher: Path, out: Path, work: 
                 losses = train.meaning_losses(config[name] | shared, network, taught, chat, examples, vectors)
             else:
                 losses = train.answer_losses(config[name] | shared, network, taught, chat, learn, vectors)
-            train.run(config[name], network, taught, losses, lambda step, name=name: keep(step, f"{name}.pt"))
+            train.run(config[name], network, taught, losses, partial(keep, f"{name}.pt"))
         kept = torch.load(path)
         network.load_state_dict(kept["model"])
         taught.load_state_dict(kept["lessons"])

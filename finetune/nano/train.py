@@ -27,7 +27,7 @@ Loss = tuple[torch.Tensor, dict[str, float]]
 
 
 def run(
-    config: dict, network: Qwen3ForCausalLM, taught: lessons.Lessons, losses: Iterator[Loss], every: Callable[[int], None]
+    config: dict, network: Qwen3ForCausalLM, taught: lessons.Lessons, losses: Iterator[Loss], every: Callable[[], None]
 ) -> None:
     """Train for `steps` or `minutes`, `groups` losses a step; `every` is called at the end and after each `save` steps."""
     optimizers = [
@@ -58,8 +58,8 @@ def run(
             print(spent, *(f"{name} {value:.3f}" for name, value in means.items()), flush=True)
             seen = []
         if step % config["save"] == config["save"] - 1:
-            every(step + 1)
-    every(-1)
+            every()
+    every()
 
 
 def plain(texts: list[str]) -> list[Example]:

@@ -89,8 +89,6 @@ def share(equal: Sequence[bool]) -> float:
 @pytest.fixture(scope="module")
 def nano() -> str:
     """The embedded model: random weights give no label that is certain, so they agree on nothing worth comparing."""
-    if not SHIPPED.is_dir():
-        pytest.skip("the embedded model is not here")
     return str(SHIPPED)
 
 

@@ -21,6 +21,7 @@ from finetune.nano import augment, lessons, packing, policies, prepare, train  #
 from finetune.nano import model as nano  # noqa: E402
 from finetune.nano import network as decoder  # noqa: E402
 from finetune.nano import tokenizer as words  # noqa: E402
+from finetune.nano.teacher import Teacher  # noqa: E402
 from moderator.content import Content  # noqa: E402
 from moderator.engines.chat import ChatTokenizer  # noqa: E402
 from moderator.engines.folder import family as read_family  # noqa: E402
@@ -269,7 +270,7 @@ def test_both_stages_change_the_model_and_leave_a_folder_that_loads(chat, tokeni
     nano.start(tiny, np.random.default_rng(0).normal(size=(700, 100)), 0)
     for stage, losses in (("meaning", train.meaning_losses), ("answers", train.answer_losses)):
         config, before = settings[stage] | few, tiny.model.layers[0].mlp.up_proj.weight.clone()
-        train.run(config, tiny, taught, losses(config, tiny, taught, chat, EXAMPLES, vectors), lambda step: None)
+        train.run(config, tiny, taught, losses(config, tiny, taught, chat, EXAMPLES, vectors), lambda: None)
         assert not torch.equal(before, tiny.model.layers[0].mlp.up_proj.weight)
     train.export(tiny, tmp_path / "tokenizer", tmp_path / "model")
     model, loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), AutoTokenizer.from_pretrained(tmp_path / "model")
@@ -282,3 +283,37 @@ def test_both_stages_change_the_model_and_leave_a_folder_that_loads(chat, tokeni
     assert model.config.architectures == ["Qwen3ForCausalLM"]
     assert model.dtype == torch.bfloat16
     assert read_family(tmp_path / "model") == "nano"
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A sentence encoder with random weights, in the files of a real one."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("teacher")
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({piece for text in TEXTS for piece in text.split()}), "##s"]
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(pieces), hidden_size=384, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64
+    )
+    BertModel(config).save_pretrained(folder)
+    return Teacher(folder)
+
+
+def test_the_teacher_gives_each_text_its_own_vector_whatever_the_batch(teacher):
+    texts = [*TEXTS, TEXTS[0] + " " + TEXTS[1]]
+    together = teacher.embed(texts, tokens=20).astype(np.float32)
+    alone = np.concatenate([teacher.embed([text]) for text in texts]).astype(np.float32)
+    assert np.linalg.norm(together, axis=1) == pytest.approx(1, abs=0.01)
+    assert (together * alone).sum(1).min() > 0.999
+    assert (together[0] * together[1]).sum() < 0.999
+
+
+def test_tokens_begin_at_the_word_pieces_of_their_text(teacher, tokenizer):
+    vectors = teacher.words(tokenizer)
+    names = {tokenizer.decode([index]): index for index in range(tokenizer.get_vocab_size())}
+    table = teacher.network.get_input_embeddings().weight.detach().numpy()
+    assert vectors[names[" you"]] == pytest.approx((table - table.mean(0))[teacher.tokenizer.vocab["you"]], abs=1e-6)
+    assert not vectors[names["#"]].any()

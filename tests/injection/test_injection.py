@@ -30,7 +30,7 @@ from tests.injection.contents import ATTACKS, CLOSINGS, FORGED_NO, HIDDEN, HIDDE
 from tests.small import StepEngine, byte_tokenizer, house, leaning
 
 SHIPPED = Path(__file__).parents[2] / "moderator" / "models" / "nano"
-TOKENIZERS = [*STYLES, *(["shipped nano"] if (SHIPPED / "tokenizer.json").is_file() else [])]
+TOKENIZERS = [*STYLES, "shipped nano"]
 CLEAR = ("allowed", "not_covered", "allowed_by_exception")
 
 
@@ -305,7 +305,6 @@ def test_an_attack_does_not_touch_its_neighbours() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (SHIPPED / "model.safetensors").is_file(), reason="the embedded model is not here")
 def test_the_embedded_model_answers_every_attack_in_form() -> None:
     """What it makes of an attack is its own affair (it is small); that it answers, and quotes the content, is ours."""
     contents = [Content(id=name, text=text) for name, text in ATTACKS.items()]
