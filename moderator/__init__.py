@@ -21,6 +21,7 @@ from moderator.errors import (
     PolicyError,
     Problem,
     PromptError,
+    SuiteError,
 )
 from moderator.judge import Moderator
 from moderator.policy import Policy, load_policy
@@ -54,6 +55,7 @@ __all__ = [
     "Recommendation",
     "Report",
     "ScriptedEngine",
+    "SuiteError",
     "Thresholds",
     "Turn",
     "Verdict",

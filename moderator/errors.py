@@ -7,6 +7,7 @@
       AnswerError     one answer that cannot be read (one content: it becomes a Failure)
       NoVerdictError  `Moderator.judge` was asked for a verdict and there is none; carries the Failure
       DataError       a file, a record or a run folder that cannot be read or written
+        SuiteError    a suite of labelled contents does not parse
 
 Messages read ``where: what``, lower case, without a full stop; a hint that repairs the fault follows on a line of its own.
 """
@@ -59,6 +60,14 @@ class AnswerError(ModeratorError):
 
 class DataError(ModeratorError):
     """A source, a record or a sink that cannot be used."""
+
+
+class SuiteError(DataError):
+    """A suite with problems; all of them, in the order of its files."""
+
+    def __init__(self, problems: Sequence[Problem]):
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class NoVerdictError(ModeratorError):

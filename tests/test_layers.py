@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "moderator"
 
 LAYERS = (
     ("errors",),
-    ("assets", "content", "quoting"),
+    ("assets", "content", "metrics", "quoting"),
     ("policy",),
     ("verdict",),
     ("answer", "case"),
@@ -25,16 +25,24 @@ LAYERS = (
     ("answering", "resolution"),
     ("judge",),
     ("records",),
-    ("running",),
+    ("running", "suite"),
     ("cli",),
     ("__main__",),
 )
 """Each module or package imports from those above it, and from itself."""
 
-INSIDE_FUNCTIONS = {"records.formats": {"pyarrow"}, "records.tables": {"pyarrow"}}
+INSIDE_FUNCTIONS = {
+    "metrics.alttest": {"scipy"},
+    "metrics.consensus": {"scipy"},
+    "metrics.paired": {"scipy"},
+    "records.formats": {"pyarrow"},
+    "records.tables": {"pyarrow"},
+    "suite.linear": {"sklearn"},
+}
 """Third-party modules that are imported when they are first needed, because they take long and are seldom needed."""
 
 CORNERS = {
+    "metrics": {"scipy"},
     "cli": {"typer", "click", "rich"},
     "records": {"pyarrow", "pandas"},
     "engines": {

@@ -9,7 +9,7 @@ import sys
 import typer
 
 from moderator import __version__
-from moderator.cli import engines, judging, policies
+from moderator.cli import engines, eval, judging, policies
 from moderator.cli.show import plain
 from moderator.errors import ModeratorError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("check")(judging.check)
 app.command("judge")(judging.judge)
 app.add_typer(policies.app, name="policy")
+app.add_typer(eval.app, name="eval")
 app.command("engines")(engines.engines)
 
 

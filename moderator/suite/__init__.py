@@ -1,0 +1,26 @@
+"""Suites: contents that people labelled, for a policy; read, written, and made out of public and own data sets."""
+
+from moderator.suite.linear import LinearFloor, linear_floor
+from moderator.suite.model import Annotation, Answer, Item, Scale, Source, Span, Split, Suite, Targets
+from moderator.suite.reading import known_rules, load_suite, policy_of, stream_suite
+from moderator.suite.writing import item_to_line, write_suite
+
+__all__ = [
+    "Annotation",
+    "Answer",
+    "Item",
+    "LinearFloor",
+    "Scale",
+    "Source",
+    "Span",
+    "Split",
+    "Suite",
+    "Targets",
+    "item_to_line",
+    "known_rules",
+    "linear_floor",
+    "load_suite",
+    "policy_of",
+    "stream_suite",
+    "write_suite",
+]

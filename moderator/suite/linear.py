@@ -1,0 +1,69 @@
+"""The linear floor: what character n-grams alone make of a suite. A model that does not beat it follows no policy.
+
+TF-IDF of character 1-4-grams (sublinear counts, n-grams of at least two texts) and a logistic regression with classes weighted
+by their inverse frequency, fitted on the training split. Wang and Manning (ACL 2012) show how strong such a baseline is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moderator.errors import DataError
+from moderator.suite.model import Item
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFloor:
+    """What the linear model makes of the test split: for each item, in order, the probability of each class."""
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    """Sorted."""
+    probabilities: NDArray[np.float64]
+    """One row an item, one column a class."""
+    trained_on: int
+    """Items of the training split that had a gold label."""
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The most probable class of each item."""
+        return tuple(self.classes[index] for index in self.probabilities.argmax(axis=1))
+
+    def score(self, name: str) -> NDArray[np.float64]:
+        """The probability of one class for each item. Raises `ValueError` for an unknown class."""
+        column: NDArray[np.float64] = self.probabilities[:, self.classes.index(name)]
+        return column
+
+
+def linear_floor(items: Iterable[Item], gold: Callable[[Item], str | None]) -> LinearFloor:
+    """The floor on the test items, fitted on the training items whose `gold` label is known (None: not used).
+
+    Deterministic: the same items in the same order give the same numbers. Raises `DataError` where nothing can be fitted.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    held = list(items)
+    labelled = [(item.text, label) for item in held if item.split == "train" and (label := gold(item)) is not None]
+    test = [item for item in held if item.split == "test"]
+    if len({label for _, label in labelled}) < 2:
+        hint = "prepare the suite with --split all: the linear model is fitted on its training split"
+        raise DataError(f"linear floor: {len(labelled)} labelled training items, of fewer than two classes\n  {hint}")
+    if not test:
+        raise DataError("linear floor: no test items")
+    features = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=min(2, len(labelled)), sublinear_tf=True)
+    model = make_pipeline(features, LogisticRegression(class_weight="balanced", C=1.0, max_iter=1000))
+    model.fit([text for text, _ in labelled], [label for _, label in labelled])
+    return LinearFloor(
+        ids=tuple(item.id for item in test),
+        classes=tuple(map(str, model.classes_)),
+        probabilities=model.predict_proba([item.text for item in test]),
+        trained_on=len(labelled),
+    )
