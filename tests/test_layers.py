@@ -26,6 +26,7 @@ LAYERS = (
     ("judge",),
     ("records",),
     ("running", "suite"),
+    ("scoring",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,1 @@
+"""Scores: what a run's outcomes say about a suite's labels."""
