@@ -9,7 +9,7 @@ What is no function of such a sum (AUROC, calibration error) is resampled by ind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -213,6 +213,22 @@ def estimate(statistic: Statistic, units: Units, how: Resampling = DEFAULT) -> E
     Dirichlet prior that is worth one unit; else the interval is left without width (`Estimate.degenerate`). No interval when
     the statistic is undefined in more than one resample in twenty.
     """
+    return estimate_all([statistic], units, how)[0]
+
+
+def estimate_all(statistics: Iterable[Statistic], units: Units, how: Resampling = DEFAULT) -> list[Estimate]:
+    """Several statistics of the same units, from the same resamples: `estimate` of each."""
+    sums: list[Floats] = []
+
+    def resamples() -> list[Floats]:
+        if not sums:
+            sums.extend(resampled(units, how))
+        return sums
+
+    return [_estimate(statistic, units, how, resamples) for statistic in statistics]
+
+
+def _estimate(statistic: Statistic, units: Units, how: Resampling, resamples: Callable[[], list[Floats]]) -> Estimate:
     value = statistic.value(units.total)
     of_parts = _parts(statistic, units)
     n = units.n if of_parts is None else int(units.times[of_parts[1] > 0].sum())
@@ -222,7 +238,7 @@ def estimate(statistic: Statistic, units: Units, how: Resampling = DEFAULT) -> E
         return Estimate(value, *_wilson(statistic, units, n, how), n, "wilson", how.level, how.minimum)
     if how.resamples == 0:
         return Estimate(value, None, None, n, "none", how.level, how.minimum)
-    low, high = _percentiles(np.concatenate([statistic(batch) for batch in resampled(units, how)]), how)
+    low, high = _percentiles(np.concatenate([statistic(batch) for batch in resamples()]), how)
     method: Method = "cluster_bootstrap" if units.clustered else "bootstrap"
     if low is not None and low == high:
         if of_parts is not None:

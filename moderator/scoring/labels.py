@@ -105,6 +105,12 @@ class Pair:
             return ()
         return tuple(rule.id for rule in self.outcome.rules)
 
+    @cached_property
+    def rules_held(self) -> frozenset[str]:
+        """The rules that hold, by the labels."""
+        named = {rule for label in self.item.labels for rule in label.rules}
+        return frozenset(rule for rule in named if rule_gold(self.item, rule) == "yes")
+
     @property
     def evidence(self) -> tuple[Mark, ...]:
         """The quotes for those rules that stand in the text."""
@@ -129,7 +135,7 @@ class Pair:
         """By the labels: that of the gravest rule that holds; ``none`` where nothing is violated; None where it is unknown."""
         if self.gold == "no":
             return "none"
-        held = [severities[rule] for rule in severities if rule_gold(self.item, rule) == "yes"]
+        held = [severities[rule] for rule in self.rules_held if rule in severities]
         return max(held, key=SEVERITIES.index) if held and self.gold == "yes" else None
 
 
