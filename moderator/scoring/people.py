@@ -1,8 +1,5 @@
 """How far people agree among themselves, and how a person, a constant, a linear model, the moderator and an oracle do against
-the very same majorities.
-
-The question is whether the content violates: who was not sure did not say so, and stands with those who said "no".
-"""
+the very same majorities. Annotators who do not know are not counted."""
 
 from __future__ import annotations
 
@@ -33,9 +30,9 @@ from moderator.metrics import (
 )
 from moderator.scoring.classes import LABELS, confusion, decision_metrics
 from moderator.scoring.floor import Floor, native_metrics
-from moderator.scoring.labels import Known, Pair
+from moderator.scoring.labels import Known, Pair, votes
 from moderator.scoring.model import NON_ANSWERS, Agreement, Anchor, Metrics, Paired
-from moderator.suite import Annotation, Suite
+from moderator.suite import Suite
 
 _COMPARED: tuple[Statistic, ...] = (accuracy, macro_f1, f1, mcc, cohen_kappa)
 
@@ -50,7 +47,7 @@ def agreements(
 ) -> tuple[Agreement, ...]:
     """On the question of violation, and on the native labels where they say more; empty without items rated twice."""
     found = []
-    of_decision = Votes.of_counts([_said(suite, pair) for pair in pairs], LABELS, groups)
+    of_decision = Votes.of_counts([votes(suite, pair.item) for pair in pairs], LABELS, groups)
     if (of_decision.raters > 1).any():
         found.append(_of_violation(suite, pairs, of_decision, floor, annotators, how))
     if len(suite.scale.values) > 2:
@@ -141,17 +138,6 @@ def _native_anchors(panels: Panels, how: Resampling) -> tuple[Anchor, ...]:
     return tuple(Anchor(anchor.name, anchor.note, native_metrics(table, how)) for anchor, table in of_each)
 
 
-def _said(suite: Suite, pair: Pair) -> Mapping[Known, int]:
-    said: dict[Known, int] = {"no": 0, "yes": 0}
-    for label in pair.item.labels:
-        said[_answer(suite, label)] += label.count
-    return said
-
-
-def _answer(suite: Suite, label: Annotation) -> Known:
-    return "yes" if suite.answer(label) == "yes" else "no"
-
-
 def _native(pair: Pair) -> Mapping[str, int]:
     counts: dict[str, int] = {}
     for label in pair.item.labels:
@@ -160,8 +146,9 @@ def _native(pair: Pair) -> Mapping[str, int]:
 
 
 def _by_name(suite: Suite, pair: Pair) -> dict[str, Known]:
-    """What each annotator with a name said."""
-    return {label.by: _answer(suite, label) for label in pair.item.labels if label.by is not None}
+    """What each annotator with a name said, of those who know."""
+    said = ((label.by, suite.answer(label)) for label in pair.item.labels)
+    return {by: answer for by, answer in said if by is not None and answer != "unknown"}
 
 
 def _consensus(
