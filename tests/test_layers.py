@@ -28,6 +28,7 @@ LAYERS = (
     ("judge",),
     ("records",),
     ("running", "suite"),
+    ("runs",),
     ("cli",),
     ("__main__",),
 )

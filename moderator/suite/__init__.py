@@ -2,6 +2,7 @@
 
 from moderator.suite.linear import LinearFloor, linear_floor
 from moderator.suite.model import Annotation, Answer, Item, Scale, Source, Span, Split, Suite, Targets
+from moderator.suite.opening import open_suite
 from moderator.suite.reading import known_rules, load_suite, policy_of, stream_suite
 from moderator.suite.writing import item_to_line, write_suite
 
@@ -20,6 +21,7 @@ __all__ = [
     "known_rules",
     "linear_floor",
     "load_suite",
+    "open_suite",
     "policy_of",
     "stream_suite",
     "write_suite",
