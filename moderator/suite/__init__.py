@@ -2,6 +2,7 @@
 
 from moderator.suite.linear import LinearFloor, linear_floor, linear_floors
 from moderator.suite.model import Annotation, Answer, Item, Scale, Source, Span, Split, Suite, Targets
+from moderator.suite.opening import open_suite
 from moderator.suite.reading import known_rules, load_suite, policy_of, stream_suite
 from moderator.suite.writing import item_to_line, write_suite
 
@@ -21,6 +22,7 @@ __all__ = [
     "linear_floor",
     "linear_floors",
     "load_suite",
+    "open_suite",
     "policy_of",
     "stream_suite",
     "write_suite",
