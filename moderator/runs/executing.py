@@ -31,7 +31,7 @@ from moderator.runs.folder import (
     write_suites,
 )
 from moderator.runs.manifest import Manifest, PolicyRecord, RuleRecord, Selection, SuiteRecord
-from moderator.runs.selection import select
+from moderator.runs.selection import judged_items, select
 from moderator.suite import Suite
 from moderator.verdict import Failure, Verdict
 
@@ -67,7 +67,7 @@ def execute(
     selection = selection or Selection()
     chosen = [select(suite, selection) for suite in suites]
     slugs = _policies(suites, moderator, under or {})
-    contents = _contents(chosen, slugs)
+    contents = _contents(chosen, slugs, selection)
     begun = _describe(suites, chosen, slugs, moderator, selection, arguments)
     tally = Tally() if tally is None else tally
     progress = progress or Progress(None)
@@ -151,12 +151,12 @@ def _policies(suites: Sequence[Suite], moderator: Moderator, under: Mapping[str,
     return found
 
 
-def _contents(suites: Sequence[Suite], slugs: Mapping[str, str]) -> list[Content]:
+def _contents(suites: Sequence[Suite], slugs: Mapping[str, str], selection: Selection) -> list[Content]:
     """What is judged, each content once, under the policies of all suites that have it."""
     found: dict[str, tuple[Content, str]] = {}
     for suite in suites:
         slug = slugs[suite.slug]
-        for item in suite.items:
+        for item in judged_items(suite, selection):
             content = item.content().model_copy(update={"policies": (slug,)})
             earlier, its_suite = found.setdefault(item.id, (content, suite.slug))
             if earlier is content:
@@ -188,7 +188,7 @@ def _describe(
                 digest=suite.digest,
                 selected_from=whole.digest,
                 policy=slugs[suite.slug],
-                items=len(suite.items),
+                items=len(judged_items(suite, selection)),
             )
             for whole, suite in zip(given, chosen, strict=True)
         ),

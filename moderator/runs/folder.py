@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from moderator.errors import DataError
 from moderator.records import read_outcomes
 from moderator.runs.manifest import Manifest, SuiteRecord
-from moderator.suite import Suite, load_suite, write_suite
+from moderator.runs.selection import judged_items
+from moderator.suite import Item, Suite, load_suite, write_suite
 from moderator.verdict import Failure, Provenance, Verdict
 
 MANIFEST: Final = "manifest.json"
@@ -46,12 +47,16 @@ class Run:
     def outcomes(self, slug: str) -> dict[str, Verdict | Failure]:
         """The outcomes of one suite by the ids of its items, in its order; an item without one is not there."""
         found = self.by_policy.get(self.manifest.suite(slug).policy, {})
-        return {item.id: found[item.id] for item in self.suite(slug).items if item.id in found}
+        return {item.id: found[item.id] for item in self.judged(slug) if item.id in found}
 
     def missing(self, slug: str) -> tuple[str, ...]:
         """The ids of the suite's items that have no outcome: none in a finished run."""
         found = self.by_policy.get(self.manifest.suite(slug).policy, {})
-        return tuple(item.id for item in self.suite(slug).items if item.id not in found)
+        return tuple(item.id for item in self.judged(slug) if item.id not in found)
+
+    def judged(self, slug: str) -> tuple[Item, ...]:
+        """The items of a suite that the run judges: without those that are there for training."""
+        return judged_items(self.suite(slug), self.manifest.selection)
 
 
 def load_run(path: Path, *, partial: bool = False) -> Run:
@@ -143,7 +148,7 @@ def read_run_outcomes(path: Path, manifest: Manifest, suites: Sequence[Suite]) -
     found: dict[str, dict[str, Verdict | Failure]] = {record.policy: {} for record in manifest.suites}
     wanted: dict[str, set[str]] = {slug: set() for slug in found}
     for record, suite in zip(manifest.suites, suites, strict=True):
-        wanted[record.policy].update(item.id for item in suite.items)
+        wanted[record.policy].update(item.id for item in judged_items(suite, manifest.selection))
     for number, outcome in enumerate(read_outcomes(file, torn=manifest.finished is None), start=1):
         if outcome.content_id not in wanted.get(outcome.policy, ()):
             about = f"content {outcome.content_id!r} under policy {outcome.policy!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -320,5 +320,20 @@ class Report:
         return all(check.status == "reached" for check in self.checks) if self.checks else None
 
 
+def without_texts(report: Report) -> Report:
+    """The report without a word of any content: for logs and for machines."""
+    bare = tuple(replace(one, text="", thread=(), rationale="") for one in report.disagreements)
+    return replace(report, disagreements=bare, clusters=tuple(replace(one, terms=()) for one in report.clusters))
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """The reports of one call, as a document."""
+
+    reports: tuple[Report, ...]
+    schema: Literal["report/1"] = "report/1"
+
+
+REPORTS: TypeAdapter[Reports] = TypeAdapter(Reports)
 REPORT: TypeAdapter[Report] = TypeAdapter(Report)
 """Writes and reads a report as JSON."""
