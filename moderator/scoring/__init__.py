@@ -5,7 +5,8 @@ from moderator.scoring.floor import FLOOR, Floor, fit_floor
 from moderator.scoring.labels import Pair, decision, gold, native_gold, paired, rule_gold, votes
 from moderator.scoring.model import REPORT, REPORTS, Report, Reports, without_texts
 from moderator.scoring.of_run import score_run
-from moderator.scoring.score import Annotators, Outcomes, PolicyRule, Scoring, check_targets, score
+from moderator.scoring.people import Annotators
+from moderator.scoring.score import Outcomes, PolicyRule, Scoring, check_targets, score
 
 __all__ = [
     "FLOOR",

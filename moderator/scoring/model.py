@@ -43,7 +43,7 @@ class Judged:
     slices: tuple[str, ...]
     minimum: int
     provenance: Mapping[str, Any]
-    """Of the outcomes: policy and prompt digests, engine, model, parameters."""
+    """Of the first outcome: policy and prompt digests, engine, model, parameters."""
     run: Mapping[str, Any]
     """The run's manifest."""
 
@@ -203,7 +203,7 @@ class Selective:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdPoint:
-    """What flagging every score of at least this would have come to."""
+    """What flagging every score of at least this would have come to, over the known labels with a score."""
 
     threshold: float
     true_positives: int
@@ -242,6 +242,7 @@ class Disagreement:
     id: str
     direction: Direction
     text: str
+    """Its first 2,000 characters, as of each message of the thread and of the rationale; marks end there too."""
     thread: tuple[str, ...]
     label: Literal["yes", "no"]
     votes: Mapping[str, int]
@@ -292,13 +293,14 @@ class Report:
     table: Table
     rules: tuple[RuleScore, ...]
     citations: Estimate
-    """Of the violations that were found and whose label names a rule that holds, those for which one of these was cited."""
+    """Of the violations against which rules were cited and whose label names rules that hold: where one of these was cited."""
     severity: Estimate
     """Quadratic kappa of the severity, where the labels tell one."""
     severities: tuple[SeverityScore, ...]
     slices: tuple[SliceScore, ...]
     anchors: tuple[Anchor, ...]
-    """Against the majority of all annotators, or the published label: constant, linear, model."""
+    """Constant, linear, human, model and oracle against the majority of all annotators, or the published label; the human
+    and the oracle are measured in `agreement` only, where there are panels."""
     native_floor: Metrics | None
     """The linear model on the native labels, where they are more than two."""
     agreement: tuple[Agreement, ...]
