@@ -27,6 +27,7 @@ LAYERS = (
     ("records",),
     ("running", "suite"),
     ("scoring",),
+    ("comparing",),
     ("cli",),
     ("__main__",),
 )
