@@ -23,9 +23,12 @@ FELL_SHORT: Final = 100
 """The exit code of a comparison or a gate that should stop a pipeline."""
 
 Change = Literal["under", "over", "to_review", "from_review", "to_failure", "from_failure", "outcome", "rules", "action"]
-"""How the outcome of an item changed; the first that holds. ``under``: it violated and now does not; ``over``: the other way
-round; ``outcome``: the same decision by another outcome (``allowed``, ``not_covered`` ...); ``rules``: the same outcome by other
-rules; ``action``: the same rules with another severity or action."""
+"""How the outcome of an item changed; the first that holds.
+
+``under``: it violated and now does not; ``over``: the other way round; ``outcome``: the same decision by another outcome
+(``allowed``, ``not_covered`` ...); ``rules``: the same outcome by other rules; ``action``: the same rules with another severity
+or action.
+"""
 
 CHANGES: Final[tuple[Change, ...]] = (
     "under", "over", "to_review", "from_review", "to_failure", "from_failure", "outcome", "rules", "action",
@@ -141,10 +144,12 @@ class Shift:
     """Of the gained, those where the labels say that it does not."""
     changes: Mapping[Change, int]
     """The changes of the items that lost or gained it."""
+    balance: tuple[int, int]
+    """Units that lost it and that gained it: items or, where those belong together, clusters by what most of theirs did."""
     p_value: float
-    """Exact McNemar test of lost against gained; over clusters by the sign of each cluster's balance."""
+    """Exact McNemar test of the balance; over clusters it is a sign test."""
     adjusted: float
-    """After Holm, over all rules; the p-value itself for the whole policy."""
+    """After Holm, over the policy and those of its rules that changed at all."""
     conclusion: Enforcement
 
     @property
@@ -168,7 +173,7 @@ class MetricDifference:
     difference: Estimate
     p_value: float | None
     """Exact McNemar, where the metric is a share of the same items on both sides (accuracy, recall, specificity); over clusters
-    by the sign of each cluster's balance."""
+    the sign test of each cluster's balance."""
     conclusion: Conclusion
 
 
@@ -212,8 +217,8 @@ class Comparison:
     metric: str
     """The one that the verdict rests on, where there are labels."""
     verdict: Conclusion
-    """Of the second side against the first. ``worse``: the metric is, or failures are more. Without labels neither can be called
-    the better one: a shift that is shown leaves it inconclusive."""
+    """Of the second side against the first. ``worse``: the metric is, or failures are more. Without labels neither can be
+    called the better one: a shift that is shown leaves it inconclusive."""
     because: str
     """What the verdict rests on, in a sentence."""
     allow_shift: bool = False
@@ -244,8 +249,8 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """100 when the verdict is ``worse``, or when enforcement of the policy or of a rule is shown to have shifted and that is
-        not allowed; else 0, ``inconclusive`` included."""
+        """100 when the verdict is ``worse``, or when enforcement of the policy or of a rule is shown to have shifted and that
+        is not allowed; else 0, ``inconclusive`` included."""
         return FELL_SHORT if self.verdict == "worse" or (self.shifted and not self.allow_shift) else 0
 
 
@@ -258,7 +263,8 @@ class GateCheck:
     rule: str | None
     kind: CheckKind
     least: float
-    """What the number must be at least: a target, or minus the margin for a difference. Of failures and missing items: at most."""
+    """What the number must be at least: a target, or for a difference minus the margin. For failures and missing items: what it
+    may be at most."""
     estimate: Estimate
     status: Status
     message: str
@@ -280,7 +286,7 @@ class Gate:
 
     @property
     def stopping(self) -> tuple[GateCheck, ...]:
-        """The checks that keep the gate shut: those that fell short and, unless they are allowed, those without a conclusion."""
+        """The checks that keep the gate shut: those that fell short and, unless that is allowed, the inconclusive ones."""
         fine = ("reached", "inconclusive") if self.allow_inconclusive else ("reached",)
         return tuple(check for check in self.checks if check.status not in fine)
 
