@@ -13,14 +13,14 @@ from typing import Final, Literal, Self
 from moderator.answer import Mode
 from moderator.answering import Answer, Thresholds, answer_all
 from moderator.case import Advice, Case, Recommendation, RuleAtIssue
+from moderator.concluding import conclude, vote
 from moderator.content import Content
 from moderator.engines import Engine, close, describe, open_engine
 from moderator.errors import DataError, NoVerdictError, PolicyError, Problem, PromptError
 from moderator.policy import Policy, PolicySource, load_source
 from moderator.prompt import CompiledPrompt, Family, Question, compile_prompt, load_family
 from moderator.quoting import visible
-from moderator.resolution import MACHINE_ACTS_NOT, Reported, resolve, unexcused
-from moderator.verdict import Failure, Provenance, Reason, Score, Usage, Verdict
+from moderator.verdict import Failure, Provenance, Reason, ReportedFinding, Usage, Verdict
 
 Plan = Literal["policy", "rule", "auto"]
 REVIEW_SAMPLES: Final = 5
@@ -168,7 +168,7 @@ class Moderator:
         if self._samples == 1:
             return self._run(compiled, contents)
         runs = [self._run(compiled, contents, sample) for sample in range(self._samples)]
-        return [_vote([run[index] for run in runs]) for index in range(len(pairs))]
+        return [vote([run[index] for run in runs]) for index in range(len(pairs))]
 
     def _run(
         self, compiled: Sequence[_Compiled], contents: Sequence[Content], sample: int | None = None
@@ -207,17 +207,12 @@ class Moderator:
 
     def _make(self, source: PolicySource, context: Mapping[str, str], mode: Mode, samples: int) -> _Compiled:
         policy = source.resolve(context)
-        prompts = tuple(
-            compile_prompt(policy.slice(rules), self._family, mode, budget=self._budget)
-            for rules in _slices(policy, self._plan)
-        )
-        digests = [prompt.digest for prompt in prompts]
-        joined = "+".join(digest.removeprefix("sha256:")[:12] for digest in digests)
+        prompts = _prompts(policy, self._family, mode, self._plan, self._budget)
         described = self._description
         provenance = Provenance(
             policy=policy.name,
             policy_digest=policy.digest,
-            prompt_digest=digests[0] if len(digests) == 1 else joined,
+            prompt_digest=_digest(prompts),
             engine=described.engine,
             model=described.model,
             adapter_digest=described.adapter_digest,
@@ -246,6 +241,30 @@ def _by_slug(sources: Sequence[PolicySource]) -> dict[str, PolicySource]:
     return found
 
 
+def asks_the_same(provenance: Provenance, policy: Policy) -> bool:
+    """Whether the model would be asked under this policy, word for word, what it was asked for outcomes of this provenance.
+
+    Then `moderator.concluding.conclude_again` gives what judging again would. Not known, and so false, where the prompt family
+    is not to be had here.
+    """
+    asked = provenance.parameters
+    try:
+        prompts = _prompts(policy, load_family(asked["family"]), asked["mode"], asked["plan"], None)
+    except (PromptError, KeyError):
+        return False
+    return _digest(prompts) == provenance.prompt_digest
+
+
+def _prompts(policy: Policy, family: Family, mode: Mode, plan: Plan, budget: int | None) -> tuple[CompiledPrompt, ...]:
+    """The compiled prompts of a plan, one for each call."""
+    return tuple(compile_prompt(policy.slice(rules), family, mode, budget=budget) for rules in _slices(policy, plan))
+
+
+def _digest(prompts: Sequence[CompiledPrompt]) -> str:
+    digests = [prompt.digest for prompt in prompts]
+    return digests[0] if len(digests) == 1 else "+".join(digest.removeprefix("sha256:")[:12] for digest in digests)
+
+
 def _slices(policy: Policy, plan: Plan) -> list[tuple[str, ...]]:
     """The sets of rules that are asked in one call each. ``auto``: rules that an exception covers alone, the rest together."""
     every = tuple(rule.id for rule in policy.rules)
@@ -265,21 +284,19 @@ def _outcome(compiled: _Compiled, content: Content, answers: Sequence[Answer], m
     for answer in answers:
         if answer.problem is not None:
             return _failure(compiled, content, answer.problem, answer.detail)
-    reports = [Reported(answer.finding, answer.reading.certain) for answer in answers if answer.finding and answer.reading]
-    conclusion = resolve(compiled.policy, reports, content)
-    return Verdict(
-        content_id=content.id,
-        policy=compiled.policy.slug,
-        outcome=conclusion.outcome,
-        rules=conclusion.rules,
-        exceptions=conclusion.exceptions,
-        escalations=conclusion.escalations,
-        severity=conclusion.severity,
-        action=conclusion.action,
-        score=_score(compiled.policy, answers),
-        rationale=_rationale(reports),
-        notice=conclusion.notice,
-        missing=conclusion.missing,
+    readings = [answer.reading for answer in answers if answer.reading]
+    findings = [answer.finding for answer in answers if answer.finding]
+    masses = [reading.mass for reading in readings if reading.mass is not None]
+    return conclude(
+        compiled.policy,
+        content,
+        [
+            ReportedFinding.of(finding, certain=reading.certain, probabilities=reading.probabilities)
+            for finding, reading in zip(findings, readings, strict=True)
+        ],
+        label_mass=min(masses, default=None),
+        # of several calls the one that reports most; one call a policy has only one
+        rationale=max(findings, key=lambda finding: len(finding.rules)).rationale,
         provenance=compiled.provenance,
         usage=Usage(
             prompt_tokens=sum(answer.prompt_tokens for answer in answers),
@@ -287,7 +304,6 @@ def _outcome(compiled: _Compiled, content: Content, answers: Sequence[Answer], m
             completion_tokens=sum(answer.completion_tokens for answer in answers),
             latency_ms=round(milliseconds, 3),
         ),
-        metadata=content.metadata,
     )
 
 
@@ -300,47 +316,6 @@ def _failure(compiled: _Compiled, content: Content, reason: Reason, detail: str)
         provenance=compiled.provenance,
         metadata=content.metadata,
     )
-
-
-def _rationale(reports: Sequence[Reported]) -> str:
-    """The rationale of the finding that reports most; one call a policy has only one."""
-    return max((report.finding for report in reports), key=lambda finding: len(finding.rules)).rationale
-
-
-def _score(policy: Policy, answers: Sequence[Answer]) -> Score:
-    """The probability that the content violates; over several calls that of the likeliest."""
-    values = [value for answer in answers if (value := _violation(policy, answer)) is not None]
-    if len(values) < len(answers):
-        return Score(value=None, method="none")
-    masses = [answer.reading.mass for answer in answers if answer.reading and answer.reading.mass is not None]
-    return Score(value=min(1.0, max(values)), method="label_probability", label_mass=min(1.0, min(masses)))
-
-
-def _violation(policy: Policy, answer: Answer) -> float | None:
-    """The probability of the label ``yes``; of ``exception`` too, when the exceptions that were named leave a rule standing."""
-    if answer.reading is None or not answer.reading.probabilities:
-        return None
-    chances = answer.reading.probabilities
-    excused_nothing = answer.finding and answer.finding.label == "exception" and unexcused(policy, answer.finding)
-    return chances["yes"] + (chances["exception"] if excused_nothing else 0.0)
-
-
-def _vote(runs: Sequence[Verdict | Failure]) -> Verdict | Failure:
-    """The majority's first verdict, scored by votes; without a majority of half the samples a person decides.
-
-    A sample that failed counts for nothing; if all failed, their first failure stands.
-    """
-    verdicts = [run for run in runs if isinstance(run, Verdict)]
-    if not verdicts:
-        return runs[0]
-    outcome, votes = Counter(verdict.outcome for verdict in verdicts).most_common(1)[0]
-    majority = next(verdict for verdict in verdicts if verdict.outcome == outcome)
-    share = sum(verdict.violates for verdict in verdicts) / len(verdicts)
-    usage = Usage(**{name: sum(getattr(verdict.usage, name) for verdict in verdicts) for name in Usage.model_fields})
-    changed: dict[str, object] = {"score": Score(value=share, method="votes"), "usage": usage}
-    if votes * 2 <= len(runs):
-        changed |= {"outcome": "needs_review", "action": MACHINE_ACTS_NOT, "notice": ""}
-    return majority.model_copy(update=changed)
 
 
 def _advice(case: Case, majority: Verdict) -> Advice:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
+from moderator.answer import Finding, Label, Missing, RuleFinding
 from moderator.content import well_formed
 from moderator.policy.model import Action, Severity
 from moderator.quoting import Match
@@ -41,6 +42,58 @@ class FoundRule(_Value):
     id: str
     severity: Severity
     evidence: tuple[Evidence, ...] = ()
+
+
+def _left_out(value: object) -> bool:
+    return not value
+
+
+class ReportedRule(_Value):
+    """A rule that the model reported, and the words it quoted for it, as it wrote them."""
+
+    id: str
+    quote: str = Field(default="", exclude_if=_left_out)
+
+
+class ReportedFinding(_Value):
+    """What the model reported in one call, before the policy's exceptions and precedence were applied to it.
+
+    One for each call of the plan, in its order; of several samples those of each that did not fail, one sample after another.
+    In a line, what has its default value is left out.
+    """
+
+    label: Label
+    certain: bool = Field(default=True, exclude_if=bool)
+    """Whether the label read was certain."""
+    rules: tuple[ReportedRule, ...] = Field(default=(), exclude_if=_left_out)
+    exceptions: tuple[str, ...] = Field(default=(), exclude_if=_left_out)
+    escalations: tuple[str, ...] = Field(default=(), exclude_if=_left_out)
+    missing: tuple[Missing, ...] = Field(default=(), exclude_if=_left_out)
+    probabilities: Mapping[Label, float] = Field(default={}, exclude_if=_left_out)
+    """Of the labels, renormalised over them. Kept for all calls of a content when one's label is ``exception``: only then
+    does the score depend on what the policy's exceptions cover."""
+    sample: int = Field(default=0, exclude_if=_left_out)
+    """The number of the sample, from 0."""
+    rationale: str = Field(default="", exclude_if=_left_out)
+    """The sample's, at its first call, where several samples were taken; else the verdict has it."""
+
+    @classmethod
+    def of(cls, finding: Finding, *, certain: bool, probabilities: Mapping[str, float] | None) -> ReportedFinding:
+        """The record of a finding and of the label read behind it."""
+        return cls(
+            label=finding.label,
+            certain=certain,
+            rules=tuple(ReportedRule(id=rule.id, quote=rule.quote) for rule in finding.rules),
+            exceptions=finding.exceptions,
+            escalations=finding.escalations,
+            missing=finding.missing,
+            probabilities=probabilities or {},
+        )
+
+    def finding(self) -> Finding:
+        """The finding, but for its rationale."""
+        rules = tuple(RuleFinding(rule.id, rule.quote) for rule in self.rules)
+        return Finding(self.label, rules, self.exceptions, self.escalations, self.missing)
 
 
 class Score(_Value):
@@ -103,6 +156,8 @@ class Verdict(_OutcomeLine):
     """The policy's words for the author of the content."""
     missing: tuple[str, ...] = ()
     """Kinds of context without which this cannot be decided."""
+    findings: tuple[ReportedFinding, ...] = ()
+    """What the model reported: enough to conclude again under a policy that asks the same and decides otherwise."""
     provenance: Provenance
     usage: Usage = Usage()
     metadata: Mapping[str, Any] = {}
