@@ -15,7 +15,8 @@ Every number can have an interval, and says how many independent units it rests 
 - selective prediction: `risk_coverage`, `coverage_at_risk`, `aurc`, `augrc`, `area_estimate`
 - evidence: `character_f1`, `iou`, `iou_f1`, `character_f1_estimate`, `pairwise_character_f1`, `held_out_character_f1`,
   `quote_exactness`; `merge`, `union`, `majority` of spans
-- comparison: `Pairing`, `mcnemar`, `holm`, `benjamini_hochberg`, `benjamini_yekutieli`, `conclude`, `non_inferior`
+- comparison: `Pairing`, `mcnemar`, `holm`, `benjamini_hochberg`, `benjamini_yekutieli`, `conclude`, `non_inferior`,
+  `auroc_difference`
 - prevalence: `corrected_prevalence`, for the errors of the detector
 """
 
@@ -63,6 +64,7 @@ from moderator.metrics.classification import (
     specificity,
 )
 from moderator.metrics.consensus import Consensus, dawid_skene
+from moderator.metrics.delong import auroc_difference
 from moderator.metrics.evidence import (
     Annotations,
     Gold,
@@ -143,6 +145,7 @@ __all__ = [
     "augrc",
     "aurc",
     "auroc",
+    "auroc_difference",
     "auroc_estimate",
     "average_precision",
     "average_precision_estimate",

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Label = Hashable
 
-Method = Literal["none", "wilson", "bootstrap", "cluster_bootstrap", "posterior", "lang_reiczigel"]
+Method = Literal["none", "wilson", "bootstrap", "cluster_bootstrap", "posterior", "lang_reiczigel", "delong"]
 
 _UNDEFINED_AT_MOST = 0.05
 _NUMBERS_AT_ONCE = 4_000_000
@@ -62,7 +62,8 @@ class Estimate:
     """A number and its interval; `value` is None where it is undefined, `low` and `high` where no interval could be had.
 
     Methods: ``wilson`` (score interval of a proportion, Wilson 1927), ``bootstrap`` and ``cluster_bootstrap`` (percentiles),
-    ``posterior`` (percentiles under a Dirichlet prior worth one unit, where every resample was alike), ``lang_reiczigel``.
+    ``posterior`` (percentiles under a Dirichlet prior worth one unit, where every resample was alike), ``lang_reiczigel``,
+    ``delong`` (normal, DeLong et al. 1988).
     """
 
     value: float | None

@@ -33,6 +33,13 @@ def decision(outcome: Verdict | Failure) -> Decision:
     return "failure" if isinstance(outcome, Failure) else _DECISIONS[outcome.outcome]
 
 
+def cited(outcome: Verdict | Failure) -> tuple[str, ...]:
+    """The rules that stand against the content: those of a verdict that violates or that a person must decide."""
+    if isinstance(outcome, Failure) or decision(outcome) == "no":
+        return ()
+    return tuple(rule.id for rule in outcome.rules)
+
+
 def votes(suite: Suite, item: Item) -> dict[Known, int]:
     """How many annotators say that the item violates the policy, and how many that it does not."""
     said = Counter({"yes": 0, "no": 0})
@@ -100,10 +107,7 @@ class Pair:
 
     @property
     def cited(self) -> tuple[str, ...]:
-        """The rules that stand against the content: those of a verdict that violates or that a person must decide."""
-        if isinstance(self.outcome, Failure) or self.decision == "no":
-            return ()
-        return tuple(rule.id for rule in self.outcome.rules)
+        return cited(self.outcome)
 
     @cached_property
     def rules_held(self) -> frozenset[str]:
