@@ -8,6 +8,7 @@ from math import ceil, log2
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moderator.comparing.joining import Booleans, Joined, balance
 from moderator.comparing.model import MetricDifference, SliceDifference
@@ -21,7 +22,7 @@ from moderator.metrics import (
     auroc_difference,
     balanced_accuracy,
     conclude,
-    estimate,
+    estimates,
     f1,
     false_positive_rate,
     macro_f1,
@@ -46,6 +47,8 @@ STATISTICS: Final[Mapping[str, Statistic]] = {
 }  # fmt: skip
 """What can be compared on decisions, by name; ``auroc`` comes from scores."""
 
+_Words = NDArray[np.object_]
+
 LOWER_IS_BETTER: Final = ("false_positive_rate", "failures")
 
 _POSITIVE_LAST: Final = ANSWERS[::-1]
@@ -65,23 +68,26 @@ class Paired:
     groups: Sequence[Hashable] | None
     clusters: Ints | None
 
-    def difference(self, metric: str, how: Resampling) -> MetricDifference:
-        """Of one of `STATISTICS`."""
-        statistic = STATISTICS[metric]
+    def differences(self, metrics: Sequence[str], how: Resampling) -> list[MetricDifference]:
+        """Of some of `STATISTICS`, in order."""
         pairing = Pairing.of(self.labels, self.first, self.second, _POSITIVE_LAST, NON_ANSWERS, self.groups)
-        difference = pairing.difference(statistic, how=how)
+        found = pairing.comparisons([STATISTICS[metric] for metric in metrics], how)
         gold, before, after = (np.array(column, dtype=object) for column in (self.labels, self.first, self.second))
-        counted = np.isin(gold, _ONLY.get(metric, ANSWERS))
-        right = (before == gold) & counted, (after == gold) & counted
-        p_value = mcnemar(*balance(right[0] & ~right[1], ~right[0] & right[1], self.clusters)) if metric in _ONLY else None
-        return MetricDifference(
-            metric,
-            pairing.first.estimate(statistic, how=how),
-            pairing.second.estimate(statistic, how=how),
-            difference,
-            p_value,
-            _conclusion(metric, difference, p_value, _units((before != after) & counted, self.clusters)),
-        )
+        return [
+            MetricDifference(metric, *of_metric, *self._tested(metric, of_metric[-1], gold, before, after))
+            for metric, of_metric in zip(metrics, found, strict=True)
+        ]
+
+    def _tested(
+        self, metric: str, difference: Estimate, gold: _Words, before: _Words, after: _Words
+    ) -> tuple[float | None, Conclusion]:
+        counted = np.isin(gold, _ONLY[metric]) if metric in _ONLY else np.ones(len(gold), dtype=bool)
+        changed = _units((before != after) & counted, self.clusters)
+        if metric not in _ONLY:
+            return None, _conclusion(metric, difference, None, changed)
+        was, is_now = before == gold, after == gold
+        p_value = mcnemar(*balance(was & ~is_now & counted, ~was & is_now & counted, self.clusters))
+        return p_value, _conclusion(metric, difference, p_value, changed)
 
 
 def of_decisions(joined: Joined) -> Paired:
@@ -107,8 +113,7 @@ def metric_differences(joined: Joined, how: Resampling) -> tuple[MetricDifferenc
     """All metrics over the items with a known label; none without any."""
     if not joined.labelled.ids:
         return ()
-    paired = of_decisions(joined)
-    found = [paired.difference(metric, how) for metric in STATISTICS]
+    found = of_decisions(joined).differences(list(STATISTICS), how)
     scores = auroc(joined, how)
     return (*found, scores) if scores else tuple(found)
 
@@ -139,8 +144,8 @@ def failure_difference(joined: Joined, how: Resampling) -> MetricDifference:
         units = Units(rows, np.bincount(cells, minlength=len(rows)), closed=True)
     else:
         units = Units.of(rows[cells], joined.groups)
-    of_first, of_second = (estimate(_failures(side), units, how) for side in (0, 1))
-    difference = estimate(Statistic("failures_difference", _rise), units, how)
+    wanted = [_failures(0), _failures(1), Statistic("failures_difference", _rise)]
+    of_first, of_second, difference = estimates(wanted, units, how)
     p_value = mcnemar(*balance(first & ~second, ~first & second, joined.clusters))
     conclusion = _conclusion("failures", difference, p_value, _units(first != second, joined.clusters))
     return MetricDifference("failures", of_first, of_second, difference, p_value, conclusion)
@@ -168,7 +173,7 @@ def slice_differences(suite: Suite | None, joined: Joined, metric: str, how: Res
     found = []
     for (key, value), of_slice in sorted(places.items(), key=lambda entry: (suite.slices.index(entry[0][0]), entry[0][1])):
         part = known.part(of_slice)
-        difference = auroc(part, stricter) if metric == "auroc" else of_decisions(part).difference(metric, stricter)
+        difference = auroc(part, stricter) if metric == "auroc" else of_decisions(part).differences([metric], stricter)[0]
         if difference:
             found.append(SliceDifference(key, value, len(of_slice), difference))
     return tuple(found)

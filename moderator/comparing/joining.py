@@ -81,14 +81,15 @@ def join(suite: Suite | None, first: Outcomes, second: Outcomes, *, changed: Col
 
 def provenances(outcomes: Iterable[Outcome]) -> tuple[Provenance, ...]:
     """What made the outcomes, the most frequent first."""
-    found: Counter[str] = Counter()
-    distinct: dict[str, Provenance] = {}
+    distinct: list[Provenance] = []
+    found: Counter[int] = Counter()
     for outcome in outcomes:
         made = outcome.provenance
-        key = f"{made.policy_digest} {made.prompt_digest} {made.engine} {made.model} {made.adapter_digest} {made.parameters}"
-        found[key] += 1
-        distinct.setdefault(key, made)
-    return tuple(distinct[key] for key, _ in found.most_common())
+        number = next((number for number, other in enumerate(distinct) if other is made or other == made), len(distinct))
+        if number == len(distinct):
+            distinct.append(made)
+        found[number] += 1
+    return tuple(distinct[number] for number, _ in found.most_common())
 
 
 def differences_between(first: Sequence[Provenance], second: Sequence[Provenance]) -> tuple[str, ...]:
