@@ -41,6 +41,7 @@ INSIDE_FUNCTIONS = {
     "metrics.paired": {"scipy"},
     "records.formats": {"pyarrow"},
     "records.tables": {"pyarrow"},
+    "scoring.disagreements": {"sklearn"},
     "suite.linear": {"sklearn"},
 }
 """Third-party modules that are imported when they are first needed, because they take long and are seldom needed."""

@@ -9,9 +9,10 @@ from moderator.comparing.differences import STATISTICS, failure_difference, metr
 from moderator.comparing.flips import flips, transitions
 from moderator.comparing.joining import Joined, Outcome, Outcomes, differences_between, join, provenances, spent
 from moderator.comparing.model import Comparison, Coverage, MetricDifference, Shift, Side
-from moderator.comparing.shifts import RuleNames, shifts
+from moderator.comparing.shifts import shifts
 from moderator.errors import DataError
 from moderator.metrics import Conclusion, Estimate, Resampling
+from moderator.scoring import PolicyRule
 from moderator.suite import Suite
 from moderator.verdict import Failure
 
@@ -25,7 +26,7 @@ def compare(
     second: Outcomes,
     *,
     names: tuple[str, str] = ("A", "B"),
-    rules: RuleNames | None = None,
+    rules: Sequence[PolicyRule] = (),
     metric: str = "f1",
     how: Resampling | None = None,
     texts: Mapping[str, str] | None = None,
@@ -47,7 +48,7 @@ def compare(
     joined = join(suite, first, second, changed=changed)
     a, b = _side(names[0], first, joined.first), _side(names[1], second, joined.second)
     found = flips(joined, texts or {})
-    enforcement, of_rules = shifts(joined, found, rules or {}, how)
+    enforcement, of_rules = shifts(joined, found, rules, how)
     metrics = metric_differences(joined, how)
     failures = failure_difference(joined, how)
     comparison = Comparison(

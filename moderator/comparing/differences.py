@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, log2
+from math import ceil, isnan, log2, nan
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moderator.comparing.joining import Booleans, Joined, balance
+from moderator.comparing.joining import Booleans, Joined, Outcome, balance
 from moderator.comparing.model import MetricDifference, SliceDifference
 from moderator.metrics import (
     Conclusion,
@@ -18,40 +18,28 @@ from moderator.metrics import (
     Pairing,
     Resampling,
     Statistic,
-    accuracy,
     auroc_difference,
-    balanced_accuracy,
     conclude,
-    estimates,
-    f1,
-    false_positive_rate,
-    macro_f1,
-    mcc,
+    estimate_all,
     mcnemar,
-    precision,
     proportion,
-    recall,
-    specificity,
 )
 from moderator.metrics.intervals import Floats, Ints, Units, divide
-from moderator.scoring.labels import Known, cited, rule_gold
-from moderator.scoring.model import ANSWERS, NON_ANSWERS, Decision
+from moderator.scoring.classes import LABELS, OF_DECISIONS
+from moderator.scoring.labels import Known, decision_on, rule_gold
+from moderator.scoring.model import NON_ANSWERS, Decision
 from moderator.suite import Suite
-from moderator.verdict import Failure
+from moderator.verdict import Failure, Verdict
 
 STATISTICS: Final[Mapping[str, Statistic]] = {
-    statistic.name: statistic
-    for statistic in (
-        f1, precision, recall, specificity, false_positive_rate, accuracy, balanced_accuracy, macro_f1, mcc,
-    )
-}  # fmt: skip
+    statistic.name: statistic for statistic in OF_DECISIONS if statistic.name not in ("base_rate", "flagged", "answered")
+}
 """What can be compared on decisions, by name; ``auroc`` comes from scores."""
 
 _Words = NDArray[np.object_]
 
-LOWER_IS_BETTER: Final = ("false_positive_rate", "failures")
+LOWER_IS_BETTER: Final = ("missed", "failures")
 
-_POSITIVE_LAST: Final = ANSWERS[::-1]
 _ONLY: Final[Mapping[str, tuple[Known, ...]]] = {
     "accuracy": ("yes", "no"), "recall": ("yes",), "specificity": ("no",), "false_positive_rate": ("no",),
 }  # fmt: skip
@@ -70,7 +58,7 @@ class Paired:
 
     def differences(self, metrics: Sequence[str], how: Resampling) -> list[MetricDifference]:
         """Of some of `STATISTICS`, in order."""
-        pairing = Pairing.of(self.labels, self.first, self.second, _POSITIVE_LAST, NON_ANSWERS, self.groups)
+        pairing = Pairing.of(self.labels, self.first, self.second, LABELS, NON_ANSWERS, self.groups)
         found = pairing.comparisons([STATISTICS[metric] for metric in metrics], how)
         gold, before, after = (np.array(column, dtype=object) for column in (self.labels, self.first, self.second))
         return [
@@ -101,12 +89,8 @@ def of_rule(joined: Joined, rule: str) -> Paired:
     labels = [rule_gold(item, rule) if item else None for item in joined.items]
     known = joined.part([place for place, label in enumerate(labels) if label is not None])
 
-    def decided(side: Sequence[object]) -> list[Decision]:
-        return ["failure" if isinstance(one, Failure) else "yes" if rule in cited(one) else "no" for one in side]  # type: ignore[arg-type]
-
-    return Paired(
-        [label for label in labels if label], decided(known.first), decided(known.second), known.groups, known.clusters
-    )
+    first, second = ([decision_on(rule, outcome) for outcome in side] for side in (known.first, known.second))
+    return Paired([label for label in labels if label], first, second, known.groups, known.clusters)
 
 
 def metric_differences(joined: Joined, how: Resampling) -> tuple[MetricDifference, ...]:
@@ -121,18 +105,20 @@ def metric_differences(joined: Joined, how: Resampling) -> tuple[MetricDifferenc
 def auroc(joined: Joined, how: Resampling) -> MetricDifference | None:
     """Over the labelled items that have a score on both sides; None without any."""
     known = joined.labelled
-    rows = [
-        (label == "yes", before.score.value, after.score.value, place)
-        for place, (label, before, after) in enumerate(zip(known.labels, known.first, known.second, strict=True))
-        if not isinstance(before, Failure) and not isinstance(after, Failure)
-        if before.score.value is not None and after.score.value is not None
-    ]
-    if not rows:
+    before, after = ([_score(outcome) for outcome in side] for side in (known.first, known.second))
+    places = [place for place, (a, b) in enumerate(zip(before, after, strict=True)) if not isnan(a) and not isnan(b)]
+    if not places:
         return None
-    positive, first, second, places = (list(column) for column in zip(*rows, strict=True))
+    positive = np.array([label == "yes" for label in known.labels])[places]
     groups = None if known.groups is None else [known.groups[place] for place in places]
-    a, b, difference = auroc_difference(positive, first, second, groups, how)
+    a, b, difference = auroc_difference(positive, np.array(before)[places], np.array(after)[places], groups, how)
     return MetricDifference("auroc", a, b, difference, None, conclude(difference))
+
+
+def _score(outcome: Outcome) -> float:
+    """nan where there is none."""
+    value = outcome.score.value if isinstance(outcome, Verdict) else None
+    return nan if value is None else value
 
 
 def failure_difference(joined: Joined, how: Resampling) -> MetricDifference:
@@ -145,7 +131,7 @@ def failure_difference(joined: Joined, how: Resampling) -> MetricDifference:
     else:
         units = Units.of(rows[cells], joined.groups)
     wanted = [_failures(0), _failures(1), Statistic("failures_difference", _rise)]
-    of_first, of_second, difference = estimates(wanted, units, how)
+    of_first, of_second, difference = estimate_all(wanted, units, how)
     p_value = mcnemar(*balance(first & ~second, ~first & second, joined.clusters))
     conclusion = _conclusion("failures", difference, p_value, _units(first != second, joined.clusters))
     return MetricDifference("failures", of_first, of_second, difference, p_value, conclusion)

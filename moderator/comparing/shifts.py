@@ -12,14 +12,14 @@ from moderator.comparing.joining import Booleans, Joined, Outcome, balance
 from moderator.comparing.model import Change, Enforcement, Flip, Shift
 from moderator.metrics import Resampling, holm, mcnemar
 from moderator.policy.model import Severity
+from moderator.scoring import PolicyRule
 from moderator.scoring.labels import Known, cited, rule_gold
 from moderator.verdict import Verdict
 
-RuleNames = Mapping[str, tuple[str, Severity]]
-"""Title and severity of the rules, by id."""
 
-
-def shifts(joined: Joined, flips: Iterable[Flip], rules: RuleNames, how: Resampling) -> tuple[Shift, tuple[Shift, ...]]:
+def shifts(
+    joined: Joined, flips: Iterable[Flip], rules: Iterable[PolicyRule], how: Resampling
+) -> tuple[Shift, tuple[Shift, ...]]:
     """Of the whole policy, and of every rule that is named in `rules` or was cited; in the order of `rules`, then by id."""
     both = [
         place
@@ -30,7 +30,8 @@ def shifts(joined: Joined, flips: Iterable[Flip], rules: RuleNames, how: Resampl
     changes = {flip.id: flip.change for flip in flips}
     first, second = (_cited(side) for side in (judged.first, judged.second))
     severities = _severities(judged)
-    named = {**rules, **{rule: ("", severities[rule]) for rule in sorted({*first, *second} - set(rules))}}
+    named: dict[str, tuple[str, Severity]] = {rule.id: (rule.title, rule.severity) for rule in rules}
+    named |= {rule: ("", severities[rule]) for rule in sorted({*first, *second} - named.keys())}
 
     before, after = (np.array(decisions, dtype=object) for decisions in judged.decisions)
     reviewed = (before == "review") | (after == "review")

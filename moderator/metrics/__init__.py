@@ -4,7 +4,7 @@ Undefined is None, never 0. An unlabelled item is unknown, never negative. Failu
 Every number can have an interval, and says how many independent units it rests on.
 
 - estimates: `Estimate`, `Resampling` (level, resamples, seed, minimum), `wilson`, `proportion_estimate`, `mean`, `estimate`
-  of a `Statistic` (`proportion` makes one) over `Units`, `estimates` of several, `estimate_by_index`
+  of a `Statistic` (`proportion` makes one) over `Units`, `estimate_all`, `estimate_by_index`
 - classification: `Confusion` with `accuracy`, `answered`, `precision`, `recall`, `specificity`, `false_positive_rate`, `f1`,
   `macro_f1`, `balanced_accuracy`, `mcc`, `base_rate`, `flagged`; `auroc`, `average_precision` and their estimates
 - agreement: `cohen_kappa`, `linear_kappa`, `quadratic_kappa` of a `Confusion`; `percent_agreement`, `krippendorff_alpha`,
@@ -90,8 +90,8 @@ from moderator.metrics.intervals import (
     Statistic,
     Units,
     estimate,
+    estimate_all,
     estimate_by_index,
-    estimates,
     mean,
     proportion,
     proportion_estimate,
@@ -165,8 +165,8 @@ __all__ = [
     "coverage_at_risk",
     "dawid_skene",
     "estimate",
+    "estimate_all",
     "estimate_by_index",
-    "estimates",
     "expected_calibration_error",
     "f1",
     "false_positive_rate",

@@ -9,7 +9,7 @@ What is no function of such a sum (AUROC, calibration error) is resampled by ind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -214,43 +214,39 @@ def estimate(statistic: Statistic, units: Units, how: Resampling = DEFAULT) -> E
     Dirichlet prior that is worth one unit; else the interval is left without width (`Estimate.degenerate`). No interval when
     the statistic is undefined in more than one resample in twenty.
     """
-    return estimates([statistic], units, how)[0]
+    return estimate_all([statistic], units, how)[0]
 
 
-def estimates(statistics: Sequence[Statistic], units: Units, how: Resampling = DEFAULT) -> list[Estimate]:
-    """Several statistics of the same units: as `estimate` makes each, over resamples that are drawn once for all."""
-    made = [_without_drawing(statistic, units, how) for statistic in statistics]
-    waiting = [number for number, found in enumerate(made) if found is None]
-    drawn: list[list[Floats]] = [[] for _ in waiting]
-    for batch in resampled(units, how) if waiting else ():
-        for values, number in zip(drawn, waiting, strict=True):
-            values.append(statistics[number](batch))
-    for values, number in zip(drawn, waiting, strict=True):
-        made[number] = _from_resamples(statistics[number], units, np.concatenate(values), how)
-    return [found for found in made if found is not None]
+def estimate_all(statistics: Iterable[Statistic], units: Units, how: Resampling = DEFAULT) -> list[Estimate]:
+    """Several statistics of the same units, from the same resamples: `estimate` of each."""
+    sums: list[Floats] = []
+
+    def resamples() -> list[Floats]:
+        if not sums:
+            sums.extend(resampled(units, how))
+        return sums
+
+    return [_estimate(statistic, units, how, resamples) for statistic in statistics]
 
 
-def _without_drawing(statistic: Statistic, units: Units, how: Resampling) -> Estimate | None:
-    """The estimate, where no resamples are needed for it."""
+def _estimate(statistic: Statistic, units: Units, how: Resampling, resamples: Callable[[], list[Floats]]) -> Estimate:
     value = statistic.value(units.total)
-    n, of_parts = _resting_on(statistic, units)
+    of_parts = _parts(statistic, units)
+    n = units.n if of_parts is None else int(units.times[of_parts[1] > 0].sum())
     if value is None:
         return Estimate(None, None, None, n, "none", how.level, how.minimum)
     if of_parts is not None and not units.clustered and all(np.isin(part, (0.0, 1.0)).all() for part in of_parts):
         return Estimate(value, *_wilson(statistic, units, n, how), n, "wilson", how.level, how.minimum)
-    return Estimate(value, None, None, n, "none", how.level, how.minimum) if how.resamples == 0 else None
-
-
-def _from_resamples(statistic: Statistic, units: Units, values: Floats, how: Resampling) -> Estimate:
-    n, of_parts = _resting_on(statistic, units)
-    low, high = _percentiles(values, how)
+    if how.resamples == 0:
+        return Estimate(value, None, None, n, "none", how.level, how.minimum)
+    low, high = _percentiles(np.concatenate([statistic(batch) for batch in resamples()]), how)
     method: Method = "cluster_bootstrap" if units.clustered else "bootstrap"
     if low is not None and low == high:
         if of_parts is not None:
             (low, high), method = _wilson(statistic, units, n, how), "wilson"
         elif units.closed and units.n:
             (low, high), method = _posterior(statistic, units, how), "posterior"
-    return Estimate(statistic.value(units.total), low, high, n, method, how.level, how.minimum)
+    return Estimate(value, low, high, n, method, how.level, how.minimum)
 
 
 def estimate_by_index(
@@ -314,10 +310,8 @@ def _members(groups: Sequence[Hashable], n: int) -> list[Ints]:
     return np.split(order, np.cumsum(np.bincount(of_group))[:-1])
 
 
-def _resting_on(statistic: Statistic, units: Units) -> tuple[int, tuple[Floats, Floats] | None]:
-    """How many units the statistic rests on, and its parts for each kind of unit if it is a proportion."""
-    of_parts = None if statistic.parts is None else statistic.parts(units.rows)
-    return (units.n if of_parts is None else int(units.times[of_parts[1] > 0].sum())), of_parts
+def _parts(statistic: Statistic, units: Units) -> tuple[Floats, Floats] | None:
+    return None if statistic.parts is None else statistic.parts(units.rows)
 
 
 def _wilson(statistic: Statistic, units: Units, n: int, how: Resampling) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from moderator.metrics.intervals import (
     Statistic,
     Units,
     estimate,
-    estimates,
+    estimate_all,
 )
 
 Conclusion = Literal["better", "worse", "no difference shown", "inconclusive"]
@@ -79,7 +79,7 @@ class Pairing:
     ) -> list[tuple[Estimate, Estimate, Estimate]]:
         """For each statistic: of the first, of the second, and `difference`; over resamples that are drawn once for all."""
         wanted = [one for statistic in statistics for one in (_of_side(statistic, 0), _of_side(statistic, 1), _rise(statistic))]
-        made = estimates(wanted, self.units, how)
+        made = estimate_all(wanted, self.units, how)
         return [(made[place], made[place + 1], made[place + 2]) for place in range(0, len(made), 3)]
 
     def discordant(self, label: Label | None = None) -> tuple[int, int]:

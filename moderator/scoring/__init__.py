@@ -1,1 +1,29 @@
-"""Scores: what a run's outcomes say about a suite's labels."""
+"""Scores: what a run's outcomes say about a suite's labels. Never needs the model."""
+
+from moderator.scoring.classes import METRICS
+from moderator.scoring.floor import FLOOR, Floor, fit_floor
+from moderator.scoring.labels import Pair, decision, gold, native_gold, paired, rule_gold, votes
+from moderator.scoring.model import REPORT, Report
+from moderator.scoring.score import Annotators, Outcomes, PolicyRule, Scoring, check_targets, score
+
+__all__ = [
+    "FLOOR",
+    "METRICS",
+    "REPORT",
+    "Annotators",
+    "Floor",
+    "Outcomes",
+    "Pair",
+    "PolicyRule",
+    "Report",
+    "Scoring",
+    "check_targets",
+    "decision",
+    "fit_floor",
+    "gold",
+    "native_gold",
+    "paired",
+    "rule_gold",
+    "score",
+    "votes",
+]

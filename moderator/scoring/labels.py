@@ -40,6 +40,14 @@ def cited(outcome: Verdict | Failure) -> tuple[str, ...]:
     return tuple(rule.id for rule in outcome.rules)
 
 
+def decision_on(rule: str, outcome: Verdict | Failure) -> Decision:
+    """What an outcome says about one rule: cited or not; a person's to decide, or a failure, where it does not cite it."""
+    if rule in cited(outcome):
+        return "yes"
+    said = decision(outcome)
+    return "no" if said == "yes" else said
+
+
 def votes(suite: Suite, item: Item) -> dict[Known, int]:
     """How many annotators say that the item violates the policy, and how many that it does not."""
     said = Counter({"yes": 0, "no": 0})
@@ -109,6 +117,12 @@ class Pair:
     def cited(self) -> tuple[str, ...]:
         return cited(self.outcome)
 
+    @cached_property
+    def rules_held(self) -> frozenset[str]:
+        """The rules that hold, by the labels."""
+        named = {rule for label in self.item.labels for rule in label.rules}
+        return frozenset(rule for rule in named if rule_gold(self.item, rule) == "yes")
+
     @property
     def evidence(self) -> tuple[Mark, ...]:
         """The quotes for those rules that stand in the text."""
@@ -133,7 +147,7 @@ class Pair:
         """By the labels: that of the gravest rule that holds; ``none`` where nothing is violated; None where it is unknown."""
         if self.gold == "no":
             return "none"
-        held = [severities[rule] for rule in severities if rule_gold(self.item, rule) == "yes"]
+        held = [severities[rule] for rule in self.rules_held if rule in severities]
         return max(held, key=SEVERITIES.index) if held and self.gold == "yes" else None
 
 

@@ -292,7 +292,7 @@ class Report:
     table: Table
     rules: tuple[RuleScore, ...]
     citations: Estimate
-    """Of the rules that were cited and whose label is known, those that hold."""
+    """Of the violations that were found and whose label names a rule that holds, those for which one of these was cited."""
     severity: Estimate
     """Quadratic kappa of the severity, where the labels tell one."""
     severities: tuple[SeverityScore, ...]

@@ -1,6 +1,6 @@
 """Suites: contents that people labelled, for a policy; read, written, and made out of public and own data sets."""
 
-from moderator.suite.linear import LinearFloor, linear_floor
+from moderator.suite.linear import LinearFloor, linear_floor, linear_floors
 from moderator.suite.model import Annotation, Answer, Item, Scale, Source, Span, Split, Suite, Targets
 from moderator.suite.reading import known_rules, load_suite, policy_of, stream_suite
 from moderator.suite.writing import item_to_line, write_suite
@@ -19,6 +19,7 @@ __all__ = [
     "item_to_line",
     "known_rules",
     "linear_floor",
+    "linear_floors",
     "load_suite",
     "policy_of",
     "stream_suite",

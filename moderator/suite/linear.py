@@ -6,7 +6,7 @@ by their inverse frequency, fitted on the training split. Wang and Manning (ACL 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,24 +46,34 @@ def linear_floor(items: Iterable[Item], gold: Callable[[Item], str | None]) -> L
 
     Deterministic: the same items in the same order give the same numbers. Raises `DataError` where nothing can be fitted.
     """
+    return linear_floors(items, [gold])[0]
+
+
+def linear_floors(items: Iterable[Item], golds: Sequence[Callable[[Item], str | None]]) -> list[LinearFloor]:
+    """Floors for several kinds of labels of the same items, over the same n-grams: those of all training items that have one
+    of the labels. Raises `DataError`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
 
     held = list(items)
-    labelled = [(item.text, label) for item in held if item.split == "train" and (label := gold(item)) is not None]
+    labels = [[gold(item) if item.split == "train" else None for item in held] for gold in golds]
+    train = [place for place in range(len(held)) if any(kind[place] is not None for kind in labels)]
     test = [item for item in held if item.split == "test"]
-    if len({label for _, label in labelled}) < 2:
-        hint = "prepare the suite with --split all: the linear model is fitted on its training split"
-        raise DataError(f"linear floor: {len(labelled)} labelled training items, of fewer than two classes\n  {hint}")
+    for kind in labels:
+        if len(set(kind) - {None}) < 2:
+            hint = "prepare the suite with --split all: the linear model is fitted on its training split"
+            n = sum(label is not None for label in kind)
+            raise DataError(f"linear floor: {n} labelled training items, of fewer than two classes\n  {hint}")
     if not test:
         raise DataError("linear floor: no test items")
-    features = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=min(2, len(labelled)), sublinear_tf=True)
-    model = make_pipeline(features, LogisticRegression(class_weight="balanced", C=1.0, max_iter=1000))
-    model.fit([text for text, _ in labelled], [label for _, label in labelled])
-    return LinearFloor(
-        ids=tuple(item.id for item in test),
-        classes=tuple(map(str, model.classes_)),
-        probabilities=model.predict_proba([item.text for item in test]),
-        trained_on=len(labelled),
-    )
+    features = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=min(2, len(train)), sublinear_tf=True)
+    trained_on = features.fit_transform([held[place].text for place in train])
+    judged = features.transform([item.text for item in test])
+    floors = []
+    for kind in labels:
+        known = [row for row, place in enumerate(train) if kind[place] is not None]
+        model = LogisticRegression(class_weight="balanced", C=1.0, max_iter=1000)
+        model.fit(trained_on[known], [kind[train[row]] for row in known])
+        ids = tuple(item.id for item in test)
+        floors.append(LinearFloor(ids, tuple(map(str, model.classes_)), model.predict_proba(judged), len(known)))
+    return floors

@@ -1,0 +1,67 @@
+"""The linear model beside the moderator: on the same items, by their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from moderator.errors import DataError
+from moderator.metrics import Confusion, Estimate, Resampling, accuracy, cohen_kappa, estimate_all, f1, macro_f1
+from moderator.scoring.labels import Known, Pair, gold, native_gold
+from moderator.scoring.model import Metrics
+from moderator.suite import Suite, linear_floors
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the linear model says about test items, or why it says nothing. A property of the suite alone: fit it once."""
+
+    note: str
+    decisions: Mapping[str, Known]
+    probabilities: Mapping[str, float]
+    native: Mapping[str, str]
+    """Native labels, where the suite has more than two."""
+
+    def knows(self, pairs: Sequence[Pair]) -> bool:
+        """Whether it judged all these items without having been trained on them."""
+        return bool(pairs) and all(pair.item.id in self.decisions for pair in pairs)
+
+
+NO_FLOOR: Final = Floor("not asked", {}, {}, {})
+FLOOR: TypeAdapter[Floor] = TypeAdapter(Floor)
+"""Writes and reads a floor as JSON."""
+
+
+def fit_floor(suite: Suite) -> Floor:
+    """Fitted on the training split, for yes and no and for the native labels; without one, a note that says so."""
+    several = len(suite.scale.values) > 2
+    try:
+        binary, *native = linear_floors(suite.items, [lambda item: gold(suite, item), *([native_gold] if several else [])])
+    except DataError as error:
+        return Floor(str(error).partition("\n")[0].removeprefix("linear floor: "), {}, {}, {})
+    answers: Sequence[Known] = ["yes" if answer == "yes" else "no" for answer in binary.predicted]
+    return Floor(
+        f"character n-grams, fitted on {binary.trained_on:,} items",
+        dict(zip(binary.ids, answers, strict=True)),
+        dict(zip(binary.ids, map(float, binary.score("yes")), strict=True)),
+        {item_id: label for floor in native for item_id, label in zip(floor.ids, floor.predicted, strict=True)},
+    )
+
+
+def native_floor(suite: Suite, floor: Floor, pairs: Sequence[Pair], how: Resampling) -> Metrics | None:
+    """The linear model on the native labels, where they are more than two."""
+    judged = [pair for pair in pairs if pair.item.id in floor.native]
+    if not judged:
+        return None
+    said = [floor.native[pair.item.id] for pair in judged]
+    return native_metrics(Confusion.of([native_gold(pair.item) for pair in judged], said, suite.scale.values), how)
+
+
+def native_metrics(table: Confusion, how: Resampling) -> dict[str, Estimate]:
+    """Statistics of several classes, and the F1 of each against the rest."""
+    whole = (accuracy, macro_f1, cohen_kappa)
+    metrics = dict(zip((one.name for one in whole), estimate_all(whole, table.units, how), strict=True))
+    return metrics | {f"f1 {label}": table.estimate(f1, label, how) for label in table.labels}
