@@ -25,7 +25,7 @@ from moderator.scoring.anchors import anchors
 from moderator.scoring.classes import METRICS, OF_DECISIONS, as_table, confusion, decision_metrics, probability_metrics
 from moderator.scoring.disagreements import clusters, worst
 from moderator.scoring.floor import NO_FLOOR, Floor, native_floor
-from moderator.scoring.labels import Pair, decision, paired, rule_gold
+from moderator.scoring.labels import Pair, decision, decision_on, paired, rule_gold
 from moderator.scoring.model import (
     Check,
     Cost,
@@ -204,7 +204,7 @@ def _counts(pairs: Sequence[Pair], wanted: int, groups: Sequence[Hashable] | Non
 
 def _rule(rule: PolicyRule, pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: Resampling) -> RuleScore:
     gold = [rule_gold(pair.item, rule.id) for pair in pairs]
-    judged: list[Decision] = ["yes" if rule.id in pair.cited else _not_citing(pair) for pair in pairs]
+    judged: list[Decision] = [decision_on(rule.id, pair.outcome) for pair in pairs]
     return RuleScore(
         id=rule.id,
         title=rule.title,
@@ -214,10 +214,6 @@ def _rule(rule: PolicyRule, pairs: Sequence[Pair], groups: Sequence[Hashable] | 
         cited=judged.count("yes"),
         metrics=decision_metrics(confusion(gold, judged, groups), how),
     )
-
-
-def _not_citing(pair: Pair) -> Decision:
-    return pair.decision if pair.decision in ("review", "failure") else "no"
 
 
 def _citations(pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: Resampling) -> Estimate:
