@@ -282,10 +282,11 @@ def _said(estimate: Estimate | None, digits: int = 3, *, signed: bool = False) -
 
 
 def _table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=any(columns))
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     console.print()
+    console.print(Text(title, "bold"))
     console.print(table)
