@@ -13,7 +13,7 @@ from moderator.errors import DataError
 from moderator.suite import write_suite
 from moderator.suite.prepare import SETS, Mapped, Prepared, Wanted, prepare_custom, prepare_set
 
-app = typer.Typer(help="Measure moderators against labelled content.", no_args_is_help=True)
+app = typer.Typer()
 app.command("run")(runs.run)
 app.command("score")(scores.command)
 
