@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from moderator.comparing.model import Comparison, Shift
+from moderator.comparing.model import Change, Comparison, Effect, Shift
 from moderator.metrics import Estimate
 from moderator.report import words
 from moderator.report.text import visible
@@ -117,7 +117,7 @@ def _shift(shift: Shift) -> tuple[str, ...]:
     return what, *counts, words.p_value(shift.adjusted), f"**{shift.conclusion}**" if shift.shown else shift.conclusion
 
 
-def _flips(changes: Mapping[str, int], effects: Mapping[str, int], total: int) -> str:
+def _flips(changes: Mapping[Change, int], effects: Mapping[Effect, int], total: int) -> str:
     if not total:
         return "No flips."
     told = ", ".join(f"{n:,} {words.CHANGES[change]}" for change in words.CHANGES if (n := changes.get(change, 0)))

@@ -160,8 +160,9 @@ class Part:
     def anchor_note(self) -> str:
         if self.panel:
             return (
-                "All measured alike, against the majority of the other annotators of each item. The oracle knows all votes and is no "
-                "person. Above the constant and the linear model is the least; no person here is an upper bound."
+                "All measured alike, against the majority of the other annotators of each item. "
+                "The oracle knows all votes and is no person. "
+                "Above the constant and the linear model is the least; no person here is an upper bound."
             )
         return (
             "Measured against the labels. Above the constant and the linear model is the least. "
