@@ -28,6 +28,7 @@ LAYERS = (
     ("judge",),
     ("records",),
     ("running", "suite"),
+    ("runs",),
     ("scoring",),
     ("comparing",),
     ("report",),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from moderator.comparing.differences import STATISTICS, failure_difference, metric_differences, slice_differences
 from moderator.comparing.flips import flips, transitions
-from moderator.comparing.joining import Joined, Outcomes, differences_between, join, provenances, spent
+from moderator.comparing.joining import Joined, Outcome, Outcomes, differences_between, join, provenances, spent
 from moderator.comparing.model import Comparison, Coverage, MetricDifference, Shift, Side
-from moderator.comparing.shifts import RuleNames, shifts
+from moderator.comparing.shifts import shifts
 from moderator.errors import DataError
 from moderator.metrics import Conclusion, Estimate, Resampling
+from moderator.scoring import PolicyRule
 from moderator.suite import Suite
 from moderator.verdict import Failure
 
@@ -25,7 +26,7 @@ def compare(
     second: Outcomes,
     *,
     names: tuple[str, str] = ("A", "B"),
-    rules: RuleNames | None = None,
+    rules: Sequence[PolicyRule] = (),
     metric: str = "f1",
     how: Resampling | None = None,
     texts: Mapping[str, str] | None = None,
@@ -45,18 +46,18 @@ def compare(
         raise DataError(f"metric {metric!r}: cannot be compared\n  one of {', '.join(METRICS)}")
     how = how or (Resampling(minimum=suite.minimum) if suite else Resampling())
     joined = join(suite, first, second, changed=changed)
-    made = provenances(first.values()), provenances(second.values())
+    a, b = _side(names[0], first, joined.first), _side(names[1], second, joined.second)
     found = flips(joined, texts or {})
-    enforcement, of_rules = shifts(joined, found, rules or {}, how)
+    enforcement, of_rules = shifts(joined, found, rules, how)
     metrics = metric_differences(joined, how)
     failures = failure_difference(joined, how)
     comparison = Comparison(
-        first=_side(names[0], first, joined, 0),
-        second=_side(names[1], second, joined, 1),
+        first=a,
+        second=b,
         policy=_policy(first, second),
         suite=suite.slug if suite else None,
         suite_digest=suite.digest if suite else None,
-        differs=(*differs, *differences_between(*made)),
+        differs=(*differs, *differences_between(a.provenances, b.provenances)),
         coverage=_coverage(joined, first, second, changed),
         transitions=transitions(joined),
         flips=found,
@@ -74,8 +75,7 @@ def compare(
     return replace(comparison, verdict=verdict, because=because)
 
 
-def _side(name: str, outcomes: Outcomes, joined: Joined, side: int) -> Side:
-    compared = (joined.first, joined.second)[side]
+def _side(name: str, outcomes: Outcomes, compared: Sequence[Outcome]) -> Side:
     return Side(
         name=name,
         provenances=provenances(outcomes.values()),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, log2
+from math import ceil, isnan, log2, nan
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from moderator.comparing.joining import Booleans, Joined, balance
+from moderator.comparing.joining import Booleans, Joined, Outcome, balance
 from moderator.comparing.model import MetricDifference, SliceDifference
 from moderator.metrics import (
     Conclusion,
@@ -17,38 +18,28 @@ from moderator.metrics import (
     Pairing,
     Resampling,
     Statistic,
-    accuracy,
     auroc_difference,
-    balanced_accuracy,
     conclude,
-    estimate,
-    f1,
-    false_positive_rate,
-    macro_f1,
-    mcc,
+    estimate_all,
     mcnemar,
-    precision,
     proportion,
-    recall,
-    specificity,
 )
 from moderator.metrics.intervals import Floats, Ints, Units, divide
-from moderator.scoring.labels import Known, cited, rule_gold
-from moderator.scoring.model import ANSWERS, NON_ANSWERS, Decision
+from moderator.scoring.classes import LABELS, OF_DECISIONS
+from moderator.scoring.labels import Known, decision_on, rule_gold
+from moderator.scoring.model import NON_ANSWERS, Decision
 from moderator.suite import Suite
-from moderator.verdict import Failure
+from moderator.verdict import Failure, Verdict
 
 STATISTICS: Final[Mapping[str, Statistic]] = {
-    statistic.name: statistic
-    for statistic in (
-        f1, precision, recall, specificity, false_positive_rate, accuracy, balanced_accuracy, macro_f1, mcc,
-    )
-}  # fmt: skip
+    statistic.name: statistic for statistic in OF_DECISIONS if statistic.name not in ("base_rate", "flagged", "answered")
+}
 """What can be compared on decisions, by name; ``auroc`` comes from scores."""
 
-LOWER_IS_BETTER: Final = ("false_positive_rate", "failures")
+_Words = NDArray[np.object_]
 
-_POSITIVE_LAST: Final = ANSWERS[::-1]
+LOWER_IS_BETTER: Final = ("missed", "failures")
+
 _ONLY: Final[Mapping[str, tuple[Known, ...]]] = {
     "accuracy": ("yes", "no"), "recall": ("yes",), "specificity": ("no",), "false_positive_rate": ("no",),
 }  # fmt: skip
@@ -65,23 +56,26 @@ class Paired:
     groups: Sequence[Hashable] | None
     clusters: Ints | None
 
-    def difference(self, metric: str, how: Resampling) -> MetricDifference:
-        """Of one of `STATISTICS`."""
-        statistic = STATISTICS[metric]
-        pairing = Pairing.of(self.labels, self.first, self.second, _POSITIVE_LAST, NON_ANSWERS, self.groups)
-        difference = pairing.difference(statistic, how=how)
+    def differences(self, metrics: Sequence[str], how: Resampling) -> list[MetricDifference]:
+        """Of some of `STATISTICS`, in order."""
+        pairing = Pairing.of(self.labels, self.first, self.second, LABELS, NON_ANSWERS, self.groups)
+        found = pairing.comparisons([STATISTICS[metric] for metric in metrics], how)
         gold, before, after = (np.array(column, dtype=object) for column in (self.labels, self.first, self.second))
-        counted = np.isin(gold, _ONLY.get(metric, ANSWERS))
-        right = (before == gold) & counted, (after == gold) & counted
-        p_value = mcnemar(*balance(right[0] & ~right[1], ~right[0] & right[1], self.clusters)) if metric in _ONLY else None
-        return MetricDifference(
-            metric,
-            pairing.first.estimate(statistic, how=how),
-            pairing.second.estimate(statistic, how=how),
-            difference,
-            p_value,
-            _conclusion(metric, difference, p_value, _units((before != after) & counted, self.clusters)),
-        )
+        return [
+            MetricDifference(metric, *of_metric, *self._tested(metric, of_metric[-1], gold, before, after))
+            for metric, of_metric in zip(metrics, found, strict=True)
+        ]
+
+    def _tested(
+        self, metric: str, difference: Estimate, gold: _Words, before: _Words, after: _Words
+    ) -> tuple[float | None, Conclusion]:
+        counted = np.isin(gold, _ONLY[metric]) if metric in _ONLY else np.ones(len(gold), dtype=bool)
+        changed = _units((before != after) & counted, self.clusters)
+        if metric not in _ONLY:
+            return None, _conclusion(metric, difference, None, changed)
+        was, is_now = before == gold, after == gold
+        p_value = mcnemar(*balance(was & ~is_now & counted, ~was & is_now & counted, self.clusters))
+        return p_value, _conclusion(metric, difference, p_value, changed)
 
 
 def of_decisions(joined: Joined) -> Paired:
@@ -95,20 +89,15 @@ def of_rule(joined: Joined, rule: str) -> Paired:
     labels = [rule_gold(item, rule) if item else None for item in joined.items]
     known = joined.part([place for place, label in enumerate(labels) if label is not None])
 
-    def decided(side: Sequence[object]) -> list[Decision]:
-        return ["failure" if isinstance(one, Failure) else "yes" if rule in cited(one) else "no" for one in side]  # type: ignore[arg-type]
-
-    return Paired(
-        [label for label in labels if label], decided(known.first), decided(known.second), known.groups, known.clusters
-    )
+    first, second = ([decision_on(rule, outcome) for outcome in side] for side in (known.first, known.second))
+    return Paired([label for label in labels if label], first, second, known.groups, known.clusters)
 
 
 def metric_differences(joined: Joined, how: Resampling) -> tuple[MetricDifference, ...]:
     """All metrics over the items with a known label; none without any."""
     if not joined.labelled.ids:
         return ()
-    paired = of_decisions(joined)
-    found = [paired.difference(metric, how) for metric in STATISTICS]
+    found = of_decisions(joined).differences(list(STATISTICS), how)
     scores = auroc(joined, how)
     return (*found, scores) if scores else tuple(found)
 
@@ -116,18 +105,20 @@ def metric_differences(joined: Joined, how: Resampling) -> tuple[MetricDifferenc
 def auroc(joined: Joined, how: Resampling) -> MetricDifference | None:
     """Over the labelled items that have a score on both sides; None without any."""
     known = joined.labelled
-    rows = [
-        (label == "yes", before.score.value, after.score.value, place)
-        for place, (label, before, after) in enumerate(zip(known.labels, known.first, known.second, strict=True))
-        if not isinstance(before, Failure) and not isinstance(after, Failure)
-        if before.score.value is not None and after.score.value is not None
-    ]
-    if not rows:
+    before, after = ([_score(outcome) for outcome in side] for side in (known.first, known.second))
+    places = [place for place, (a, b) in enumerate(zip(before, after, strict=True)) if not isnan(a) and not isnan(b)]
+    if not places:
         return None
-    positive, first, second, places = (list(column) for column in zip(*rows, strict=True))
+    positive = np.array([label == "yes" for label in known.labels])[places]
     groups = None if known.groups is None else [known.groups[place] for place in places]
-    a, b, difference = auroc_difference(positive, first, second, groups, how)
+    a, b, difference = auroc_difference(positive, np.array(before)[places], np.array(after)[places], groups, how)
     return MetricDifference("auroc", a, b, difference, None, conclude(difference))
+
+
+def _score(outcome: Outcome) -> float:
+    """nan where there is none."""
+    value = outcome.score.value if isinstance(outcome, Verdict) else None
+    return nan if value is None else value
 
 
 def failure_difference(joined: Joined, how: Resampling) -> MetricDifference:
@@ -139,8 +130,8 @@ def failure_difference(joined: Joined, how: Resampling) -> MetricDifference:
         units = Units(rows, np.bincount(cells, minlength=len(rows)), closed=True)
     else:
         units = Units.of(rows[cells], joined.groups)
-    of_first, of_second = (estimate(_failures(side), units, how) for side in (0, 1))
-    difference = estimate(Statistic("failures_difference", _rise), units, how)
+    wanted = [_failures(0), _failures(1), Statistic("failures_difference", _rise)]
+    of_first, of_second, difference = estimate_all(wanted, units, how)
     p_value = mcnemar(*balance(first & ~second, ~first & second, joined.clusters))
     conclusion = _conclusion("failures", difference, p_value, _units(first != second, joined.clusters))
     return MetricDifference("failures", of_first, of_second, difference, p_value, conclusion)
@@ -168,7 +159,7 @@ def slice_differences(suite: Suite | None, joined: Joined, metric: str, how: Res
     found = []
     for (key, value), of_slice in sorted(places.items(), key=lambda entry: (suite.slices.index(entry[0][0]), entry[0][1])):
         part = known.part(of_slice)
-        difference = auroc(part, stricter) if metric == "auroc" else of_decisions(part).difference(metric, stricter)
+        difference = auroc(part, stricter) if metric == "auroc" else of_decisions(part).differences([metric], stricter)[0]
         if difference:
             found.append(SliceDifference(key, value, len(of_slice), difference))
     return tuple(found)

@@ -9,7 +9,7 @@ from moderator.comparing.model import CHANGES, Answer, Change, Effect, Flip
 from moderator.records import outcome_name
 from moderator.scoring.labels import Known, cited, decision
 from moderator.scoring.model import Decision, Table
-from moderator.verdict import Failure
+from moderator.verdict import Failure, Verdict
 
 OUTCOMES = ("allowed", "violates", "allowed_by_exception", "needs_review", "not_covered", "failure")
 
@@ -63,12 +63,27 @@ def flips(joined: Joined, texts: Mapping[str, str]) -> tuple[Flip, ...]:
     """All items that changed; with their texts, where those are given."""
     found = []
     for id, first, second, label in zip(joined.ids, joined.first, joined.second, joined.labels, strict=True):
+        if _same(first, second):
+            continue
         before, after = answer(first), answer(second)
         change = change_between(before, after)
         if change is not None:
             effect = effect_of(label, before.decision, after.decision)
             found.append(Flip(id, change, before, after, label, effect, texts.get(id)))
     return tuple(sorted(found, key=lambda flip: (CHANGES.index(flip.change), _EFFECTS.index(flip.effect), flip.id)))
+
+
+def _same(first: Outcome, second: Outcome) -> bool:
+    """Whether nothing of it can have changed: most items, and worth the while to leave out early."""
+    return (
+        isinstance(first, Verdict)
+        and isinstance(second, Verdict)
+        and first.outcome == second.outcome
+        and first.action == second.action
+        and first.severity == second.severity
+        and first.exceptions == second.exceptions
+        and [rule.id for rule in first.rules] == [rule.id for rule in second.rules]
+    )
 
 
 def transitions(joined: Joined) -> Table:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,8 @@ class Joined:
     items: tuple[Item | None, ...]
     """None: the suite does not have it, or there is none."""
     labels: tuple[Known | None, ...]
-
-    @cached_property
-    def decisions(self) -> tuple[list[Decision], list[Decision]]:
-        """Of the first side, and of the second."""
-        return [decision(one) for one in self.first], [decision(one) for one in self.second]
+    decisions: tuple[tuple[Decision, ...], tuple[Decision, ...]]
+    """Of the first side, and of the second."""
 
     @cached_property
     def groups(self) -> list[str | None] | None:
@@ -51,15 +49,28 @@ class Joined:
 
     def part(self, places: Sequence[int]) -> Joined:
         """The items at these places."""
-        ids, first, second, items, labels = (
-            tuple(column[place] for place in places) for column in (self.ids, self.first, self.second, self.items, self.labels)
+        if len(places) == len(self.ids):
+            return self
+        return Joined(
+            ids=_taken(self.ids, places),
+            first=_taken(self.first, places),
+            second=_taken(self.second, places),
+            items=_taken(self.items, places),
+            labels=_taken(self.labels, places),
+            decisions=(_taken(self.decisions[0], places), _taken(self.decisions[1], places)),
         )
-        return Joined(ids, first, second, items, labels)  # type: ignore[arg-type]
 
     @cached_property
     def labelled(self) -> Joined:
         """Those whose label says yes or no."""
         return self.part([place for place, label in enumerate(self.labels) if label is not None])
+
+
+T = TypeVar("T")
+
+
+def _taken(column: tuple[T, ...], places: Sequence[int]) -> tuple[T, ...]:
+    return tuple([column[place] for place in places])
 
 
 def join(suite: Suite | None, first: Outcomes, second: Outcomes, *, changed: Collection[str] = ()) -> Joined:
@@ -70,25 +81,28 @@ def join(suite: Suite | None, first: Outcomes, second: Outcomes, *, changed: Col
     others = [id for id in first if id in second and id not in by_id and id not in left_out]
     ids = (*of_suite, *others)
     items = tuple(by_id.get(id) for id in ids)
+    a, b = tuple(first[id] for id in ids), tuple(second[id] for id in ids)
     return Joined(
         ids=ids,
-        first=tuple(first[id] for id in ids),
-        second=tuple(second[id] for id in ids),
+        first=a,
+        second=b,
         items=items,
+        decisions=(tuple(map(decision, a)), tuple(map(decision, b))),
         labels=tuple(gold(suite, item) if suite and item else None for item in items),
     )
 
 
 def provenances(outcomes: Iterable[Outcome]) -> tuple[Provenance, ...]:
     """What made the outcomes, the most frequent first."""
-    found: Counter[str] = Counter()
-    distinct: dict[str, Provenance] = {}
+    distinct: list[Provenance] = []
+    found: Counter[int] = Counter()
     for outcome in outcomes:
         made = outcome.provenance
-        key = f"{made.policy_digest} {made.prompt_digest} {made.engine} {made.model} {made.adapter_digest} {made.parameters}"
-        found[key] += 1
-        distinct.setdefault(key, made)
-    return tuple(distinct[key] for key, _ in found.most_common())
+        number = next((number for number, other in enumerate(distinct) if other is made or other == made), len(distinct))
+        if number == len(distinct):
+            distinct.append(made)
+        found[number] += 1
+    return tuple(distinct[number] for number, _ in found.most_common())
 
 
 def differences_between(first: Sequence[Provenance], second: Sequence[Provenance]) -> tuple[str, ...]:

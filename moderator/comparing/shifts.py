@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from moderator.comparing.joining import Booleans, Joined, balance
+from moderator.comparing.joining import Booleans, Joined, Outcome, balance
 from moderator.comparing.model import Change, Enforcement, Flip, Shift
 from moderator.metrics import Resampling, holm, mcnemar
 from moderator.policy.model import Severity
+from moderator.scoring import PolicyRule
 from moderator.scoring.labels import Known, cited, rule_gold
 from moderator.verdict import Verdict
 
-RuleNames = Mapping[str, tuple[str, Severity]]
-"""Title and severity of the rules, by id."""
 
-
-def shifts(joined: Joined, flips: Iterable[Flip], rules: RuleNames, how: Resampling) -> tuple[Shift, tuple[Shift, ...]]:
+def shifts(
+    joined: Joined, flips: Iterable[Flip], rules: Iterable[PolicyRule], how: Resampling
+) -> tuple[Shift, tuple[Shift, ...]]:
     """Of the whole policy, and of every rule that is named in `rules` or was cited; in the order of `rules`, then by id."""
     both = [
         place
@@ -28,28 +28,32 @@ def shifts(joined: Joined, flips: Iterable[Flip], rules: RuleNames, how: Resampl
     ]
     judged = joined if len(both) == len(joined.ids) else joined.part(both)
     changes = {flip.id: flip.change for flip in flips}
-    first, second = ([frozenset(cited(outcome)) for outcome in side] for side in (judged.first, judged.second))
-    found = sorted(frozenset().union(*first, *second) - set(rules))
+    first, second = (_cited(side) for side in (judged.first, judged.second))
     severities = _severities(judged)
-    named = {**rules, **{rule: ("", severities[rule]) for rule in found}}
+    named: dict[str, tuple[str, Severity]] = {rule.id: (rule.title, rule.severity) for rule in rules}
+    named |= {rule: ("", severities[rule]) for rule in sorted({*first, *second} - named.keys())}
 
-    before, after = (np.array(decisions) for decisions in judged.decisions)
-    answered = ~((before == "review") | (after == "review"))
-    whole = _shift(None, ("", None), judged, (before == "yes", after == "yes"), answered, list(judged.labels), changes)
+    before, after = (np.array(decisions, dtype=object) for decisions in judged.decisions)
+    reviewed = (before == "review") | (after == "review")
+    whole = _shift(None, ("", None), judged, (before == "yes", after == "yes"), reviewed, changes)
+    nobody = np.zeros(len(judged.ids), dtype=bool)
     each = [
-        _shift(
-            rule,
-            title,
-            judged,
-            (np.array([rule in one for one in first], dtype=bool), np.array([rule in one for one in second], dtype=bool)),
-            np.ones(len(judged.ids), dtype=bool),
-            [rule_gold(item, rule) if item else None for item in judged.items],
-            changes,
-        )
+        _shift(rule, title, judged, (first.get(rule, nobody), second.get(rule, nobody)), nobody, changes)
         for rule, title in named.items()
     ]
     whole, *each = _concluded([whole, *each], how)
     return whole, tuple(each)
+
+
+def _cited(side: Sequence[Outcome]) -> dict[str, Booleans]:
+    """For every rule that is cited, which of the items cite it."""
+    found: dict[str, Booleans] = {}
+    for place, outcome in enumerate(side):
+        for rule in cited(outcome):
+            if rule not in found:
+                found[rule] = np.zeros(len(side), dtype=bool)
+            found[rule][place] = True
+    return found
 
 
 def _shift(
@@ -57,12 +61,11 @@ def _shift(
     named: tuple[str, Severity | None],
     judged: Joined,
     sides: tuple[Booleans, Booleans],
-    counted: Booleans,
-    labels: list[Known | None],
+    left_out: Booleans,
     changes: Mapping[str, Change],
 ) -> Shift:
     before, after = sides
-    lost, gained = before & ~after & counted, ~before & after & counted
+    lost, gained = before & ~after & ~left_out, ~before & after & ~left_out
     changed = np.flatnonzero(lost | gained)
     down_and_up = balance(lost, gained, judged.clusters)
     return Shift(
@@ -74,14 +77,20 @@ def _shift(
         after=int(after.sum()),
         lost=int(lost.sum()),
         gained=int(gained.sum()),
-        lost_wrongly=sum(labels[place] == "yes" for place in np.flatnonzero(lost)),
-        gained_wrongly=sum(labels[place] == "no" for place in np.flatnonzero(gained)),
+        lost_wrongly=sum(_holds(judged, place, rule) == "yes" for place in np.flatnonzero(lost).tolist()),
+        gained_wrongly=sum(_holds(judged, place, rule) == "no" for place in np.flatnonzero(gained).tolist()),
         changes=Counter(changes[judged.ids[place]] for place in changed),
         balance=down_and_up,
         p_value=mcnemar(*down_and_up),
         adjusted=1.0,
         conclusion="inconclusive",
     )
+
+
+def _holds(judged: Joined, place: int, rule: str | None) -> Known | None:
+    """Whether the rule holds, or the policy is violated, by the labels."""
+    item = judged.items[place]
+    return judged.labels[place] if rule is None else rule_gold(item, rule) if item else None
 
 
 def _concluded(found: list[Shift], how: Resampling) -> list[Shift]:

@@ -6,13 +6,24 @@ Differences are of the second to the first: a candidate to its baseline, a model
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from moderator.metrics.classification import Confusion, cell_units, indices, one_hot, one_vs_rest
-from moderator.metrics.intervals import DEFAULT, Estimate, Floats, Ints, Label, Resampling, Statistic, Units, estimate
+from moderator.metrics.intervals import (
+    DEFAULT,
+    Estimate,
+    Floats,
+    Ints,
+    Label,
+    Resampling,
+    Statistic,
+    Units,
+    estimate,
+    estimate_all,
+)
 
 Conclusion = Literal["better", "worse", "no difference shown", "inconclusive"]
 
@@ -61,13 +72,15 @@ class Pairing:
     def difference(self, statistic: Statistic, label: Label | None = None, how: Resampling = DEFAULT) -> Estimate:
         """The statistic of the second less that of the first; of one label against the rest when it is named."""
         place = None if label is None else self.labels.index(label)
+        return estimate(_rise(statistic, place), self.units, how)
 
-        def compute(tables: Floats) -> Floats:
-            both = tables if place is None else one_vs_rest(tables, place)
-            of_each = statistic(both)
-            return of_each[..., 1] - of_each[..., 0]
-
-        return estimate(Statistic(f"{statistic.name}_difference", compute), self.units, how)
+    def comparisons(
+        self, statistics: Sequence[Statistic], how: Resampling = DEFAULT
+    ) -> list[tuple[Estimate, Estimate, Estimate]]:
+        """For each statistic: of the first, of the second, and `difference`; over resamples that are drawn once for all."""
+        wanted = [one for statistic in statistics for one in (_of_side(statistic, 0), _of_side(statistic, 1), _rise(statistic))]
+        made = estimate_all(wanted, self.units, how)
+        return [(made[place], made[place + 1], made[place + 2]) for place in range(0, len(made), 3)]
 
     def discordant(self, label: Label | None = None) -> tuple[int, int]:
         """How many items the first alone, and the second alone, answered rightly; of one label against the rest when named.
@@ -88,6 +101,26 @@ class Pairing:
     def _side(self, side: int) -> Confusion:
         units = Units(self.units.rows[:, side], self.units.times, self.units.clustered, self.units.closed)
         return Confusion(self.labels, self.non_answers, units, self.unknown)
+
+
+def _rise(statistic: Statistic, place: int | None = None) -> Statistic:
+    """The second side's less the first's; of the label in one place against the rest."""
+
+    def compute(tables: Floats) -> Floats:
+        of_each = statistic(tables if place is None else one_vs_rest(tables, place))
+        return of_each[..., 1] - of_each[..., 0]
+
+    return Statistic(f"{statistic.name}_difference", compute)
+
+
+def _of_side(statistic: Statistic, side: int) -> Statistic:
+    """The statistic of one side's tables."""
+    parts = statistic.parts
+    return replace(
+        statistic,
+        compute=lambda tables: statistic(tables[..., side, :, :]),
+        parts=None if parts is None else lambda tables: parts(tables[..., side, :, :]),
+    )
 
 
 def mcnemar(first_alone: int, second_alone: int) -> float:

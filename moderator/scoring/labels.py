@@ -40,6 +40,14 @@ def cited(outcome: Verdict | Failure) -> tuple[str, ...]:
     return tuple(rule.id for rule in outcome.rules)
 
 
+def decision_on(rule: str, outcome: Verdict | Failure) -> Decision:
+    """What an outcome says about one rule: cited or not; a person's to decide, or a failure, where it does not cite it."""
+    if rule in cited(outcome):
+        return "yes"
+    said = decision(outcome)
+    return "no" if said == "yes" else said
+
+
 def votes(suite: Suite, item: Item) -> dict[Known, int]:
     """How many annotators say that the item violates the policy, and how many that it does not."""
     said = Counter({"yes": 0, "no": 0})

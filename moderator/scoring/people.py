@@ -1,14 +1,12 @@
 """How far people agree among themselves, and how a person, a constant, a linear model, the moderator and an oracle do against
-the very same majorities.
-
-The question is whether the content violates: who was not sure did not say so, and stands with those who said "no".
-"""
+the very same majorities. Annotators who do not know are not counted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final, Literal
 
 import numpy as np
 
@@ -33,11 +31,14 @@ from moderator.metrics import (
 )
 from moderator.scoring.classes import LABELS, confusion, decision_metrics
 from moderator.scoring.floor import Floor, native_metrics
-from moderator.scoring.labels import Known, Pair
+from moderator.scoring.labels import Known, Pair, votes
 from moderator.scoring.model import NON_ANSWERS, Agreement, Anchor, Metrics, Paired
-from moderator.suite import Annotation, Suite
+from moderator.suite import Suite
 
-_COMPARED: tuple[Statistic, ...] = (accuracy, macro_f1, f1, mcc, cohen_kappa)
+Annotators = Literal["expert", "skilled", "crowd"]
+"""Whom the alternative annotator test holds the model against."""
+
+_COMPARED: Final[tuple[Statistic, ...]] = (accuracy, macro_f1, f1, mcc, cohen_kappa)
 
 
 def agreements(
@@ -45,12 +46,12 @@ def agreements(
     pairs: Sequence[Pair],
     floor: Floor,
     groups: Sequence[Hashable] | None,
-    annotators: str,
+    annotators: Annotators,
     how: Resampling,
 ) -> tuple[Agreement, ...]:
     """On the question of violation, and on the native labels where they say more; empty without items rated twice."""
     found = []
-    of_decision = Votes.of_counts([_said(suite, pair) for pair in pairs], LABELS, groups)
+    of_decision = Votes.of_counts([votes(suite, pair.item) for pair in pairs], LABELS, groups)
     if (of_decision.raters > 1).any():
         found.append(_of_violation(suite, pairs, of_decision, floor, annotators, how))
     if len(suite.scale.values) > 2:
@@ -85,7 +86,7 @@ def _agreement(suite: Suite, given: Votes, anchors: tuple[Anchor, ...], how: Res
 
 
 def _of_violation(
-    suite: Suite, pairs: Sequence[Pair], given: Votes, floor: Floor, annotators: str, how: Resampling
+    suite: Suite, pairs: Sequence[Pair], given: Votes, floor: Floor, annotators: Annotators, how: Resampling
 ) -> Agreement:
     panels = Panels.of(given)
     decisions = [pair.decision for pair in pairs]
@@ -141,17 +142,6 @@ def _native_anchors(panels: Panels, how: Resampling) -> tuple[Anchor, ...]:
     return tuple(Anchor(anchor.name, anchor.note, native_metrics(table, how)) for anchor, table in of_each)
 
 
-def _said(suite: Suite, pair: Pair) -> Mapping[Known, int]:
-    said: dict[Known, int] = {"no": 0, "yes": 0}
-    for label in pair.item.labels:
-        said[_answer(suite, label)] += label.count
-    return said
-
-
-def _answer(suite: Suite, label: Annotation) -> Known:
-    return "yes" if suite.answer(label) == "yes" else "no"
-
-
 def _native(pair: Pair) -> Mapping[str, int]:
     counts: dict[str, int] = {}
     for label in pair.item.labels:
@@ -160,8 +150,9 @@ def _native(pair: Pair) -> Mapping[str, int]:
 
 
 def _by_name(suite: Suite, pair: Pair) -> dict[str, Known]:
-    """What each annotator with a name said."""
-    return {label.by: _answer(suite, label) for label in pair.item.labels if label.by is not None}
+    """What each annotator with a name said, of those who know."""
+    said = ((label.by, suite.answer(label)) for label in pair.item.labels)
+    return {by: answer for by, answer in said if by is not None and answer != "unknown"}
 
 
 def _consensus(

@@ -124,7 +124,10 @@ ABUSE_RULES: Final[Mapping[str, str]] = {"sex_harassment": "A3", "intellectual":
 
 
 def convabuse(row: Fields) -> Item | None:
-    """A user's turn to a conversational agent, graded by some of eight experts; of repeated judgements the first counts."""
+    """A user's turn to a conversational agent, graded by some of eight experts; of repeated judgements the first counts.
+
+    The grade 0, ambiguous, is not abusive, as in the set's own binary label; which rules hold is then unknown.
+    """
     labels = []
     for judge in range(1, 9):
         grade = next((grade for grade in GRADES if _ticked(row, f"Annotator{judge}_is_abuse.{grade}")), None)
@@ -201,7 +204,7 @@ CONVABUSE = Recipe(
         licence="CC-BY-4.0",
         citation="Cercas Curry et al., ConvAbuse: Data, Analysis, and Benchmarks for Nuanced Abuse Detection, EMNLP 2021",
     ),
-    scale=Scale(kind="ordinal", values=GRADES, violates=("-1", "-2", "-3"), unknown=("0",)),
+    scale=Scale(kind="ordinal", values=GRADES, violates=("-1", "-2", "-3")),
     files={"ConvAbuseEMNLPtrain.csv": "train", "ConvAbuseEMNLPvalid.csv": "train", "ConvAbuseEMNLPtest.csv": "test"},
     item=convabuse,
     slices=("bot",),

@@ -170,7 +170,7 @@ def test_convabuse_keeps_every_annotators_grade(table: Write) -> None:
     assert [(one.by, one.value, result.suite.answer(one)) for one in item.labels] == [
         ("annotator-2", "1", "no"),
         ("annotator-7", "-2", "yes"),
-        ("annotator-8", "0", "unknown"),
+        ("annotator-8", "0", "no"),
     ]
     assert item.labels[0].rules["A1"] == "no"
     assert item.labels[1].rules == {"A1": "yes"}
