@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -18,7 +19,7 @@ from moderator.policy.model import SEVERITIES
 from moderator.report import charts, words
 from moderator.report.parts import level, parts
 from moderator.report.text import pieces, visible
-from moderator.scoring.model import EvidenceScore, Report, Table
+from moderator.scoring.model import EvidenceScore, Report, Table, without_texts
 
 FIRST_CASES: Final = 6
 MOST_CASES: Final = 30
@@ -46,6 +47,9 @@ def report_html(reports: Sequence[Report], comparisons: Sequence[Comparison] = (
     clusters. Raises `DataError` when the extra ``report`` is not installed, and `ValueError` for nothing to show.
     """
     charts.require()
+    if not texts:
+        reports = [without_texts(report) for report in reports]
+        comparisons = [_without_texts(comparison) for comparison in comparisons]
     found = parts(reports, comparisons)
     if not found:
         raise ValueError("no report and no comparison: there is nothing to show")
@@ -74,6 +78,10 @@ def report_html(reports: Sequence[Report], comparisons: Sequence[Comparison] = (
 def comparison_html(comparison: Comparison, *, texts: bool = True) -> str:
     """The same page for a comparison alone."""
     return report_html((), (comparison,), texts=texts)
+
+
+def _without_texts(comparison: Comparison) -> Comparison:
+    return replace(comparison, flips=tuple(replace(flip, text=None) for flip in comparison.flips))
 
 
 @cache
