@@ -98,7 +98,7 @@ def provenances(outcomes: Iterable[Outcome]) -> tuple[Provenance, ...]:
     found: Counter[int] = Counter()
     for outcome in outcomes:
         made = outcome.provenance
-        number = next((number for number, other in enumerate(distinct) if other is made or other == made), len(distinct))
+        number = next((number for number, other in enumerate(distinct) if vars(other) == vars(made)), len(distinct))
         if number == len(distinct):
             distinct.append(made)
         found[number] += 1
