@@ -17,7 +17,7 @@ from moderator.concluding import conclude, vote
 from moderator.content import Content
 from moderator.engines import Engine, close, describe, open_engine
 from moderator.errors import DataError, NoVerdictError, PolicyError, Problem, PromptError
-from moderator.policy import Policy, PolicySource, load_source
+from moderator.policy import Policy, PolicySource, Rule, load_source
 from moderator.prompt import CompiledPrompt, Family, Question, compile_prompt, load_family
 from moderator.quoting import visible
 from moderator.verdict import Failure, Provenance, Reason, ReportedFinding, Usage, Verdict
@@ -97,6 +97,14 @@ class Moderator:
     def prompts(self, slug: str) -> tuple[CompiledPrompt, ...]:
         """The compiled prompts for a policy, in the context that holds for every content; one for each call of the plan."""
         return self._compile(slug, self._context, self._mode, self._samples).prompts
+
+    def rules(self, slug: str) -> tuple[Rule, ...]:
+        """The rules of a policy in the context that holds for every content, then those that only variants of it have."""
+        common = self._compile(slug, self._context, self._mode, self._samples).policy.rules
+        known = {rule.id for rule in common}
+        source = self._sources[slug]
+        others = (*source.policy.rules, *(rule for overlay in source.overlays for rule in overlay.rules))
+        return (*common, *{rule.id: rule for rule in others if rule.id not in known}.values())
 
     def judge(self, content: str | Content) -> Verdict:
         """The verdict on one content under the first policy. Raises `NoVerdictError` when there is none."""

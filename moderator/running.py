@@ -40,7 +40,8 @@ def run(
 ) -> Tally:
     """Judges the contents. `drawn` is called with each that is to be judged, `each` with every outcome after it was written.
 
-    With a journal, contents whose outcomes are in it are not judged again. `limit` counts contents read, finished ones
+    With a journal, contents whose outcomes are in it are not judged again; a batch that is finished is written before the next
+    is begun. `limit` counts contents read, finished ones
     included. Whatever was judged before an error is in the journal when the error is raised, and counted in `tally`.
     """
     tally = Tally() if tally is None else tally
@@ -58,8 +59,14 @@ def run(
             tally.outcomes[outcome_name(outcome)] += 1
             each(outcome, tally)
 
+    def left() -> Iterator[Content]:
+        for content in _left(islice(contents, limit), moderator, journal, drawn):
+            # what is asked for here begins a batch, or the batch is not yet judged and nothing waits
+            put()
+            yield content
+
     try:
-        for outcome in moderator.judge_all(_left(islice(contents, limit), moderator, journal, drawn)):
+        for outcome in moderator.judge_all(left()):
             waiting.append(outcome)
             if len(waiting) >= _WRITE_EVERY:
                 put()

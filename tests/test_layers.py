@@ -28,8 +28,10 @@ LAYERS = (
     ("judge",),
     ("records",),
     ("running", "suite"),
+    ("runs",),
     ("scoring",),
     ("comparing",),
+    ("report",),
     ("cli",),
     ("__main__",),
 )
@@ -41,6 +43,7 @@ INSIDE_FUNCTIONS = {
     "metrics.paired": {"scipy"},
     "records.formats": {"pyarrow"},
     "records.tables": {"pyarrow"},
+    "report.charts": {"altair", "vl_convert"},
     "scoring.disagreements": {"sklearn"},
     "suite.linear": {"sklearn"},
 }
@@ -50,6 +53,7 @@ CORNERS = {
     "metrics": {"scipy"},
     "cli": {"typer", "click", "rich"},
     "records": {"pyarrow", "pandas"},
+    "report": {"altair", "vl_convert"},
     "engines": {
         "torch",
         "transformers",

@@ -161,6 +161,7 @@ class Meter:
 
     def __init__(self, reading: Reading, *, bar: bool = True):
         self._reading = reading
+        self._skipped: int | None = None
         self._started = self._printed = time.monotonic()
         # rich would send what is printed on stdout to the console of the bar, which is stderr
         self._bar = Progress(
@@ -180,18 +181,23 @@ class Meter:
 
     def update(self, tally: Tally) -> None:
         now = time.monotonic()
+        if self._skipped is None:
+            self._skipped = self._reading.done() if tally.before else 0
         if now - self._printed < (0.2 if self._bar else _PLAIN_EVERY):
             return
         self._printed = now
         rate = tally.total / (now - self._started)
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=self._reading.done(), rate=f"{tally.total:,}  {rate:,.0f}/s")
+            self._bar.update(
+                self._task, total=self._reading.total, completed=self._reading.done(), rate=f"{tally.total:,}  {rate:,.0f}/s"
+            )
         else:
             print(f"judged {tally.total:,}, {rate:,.0f}/s{self._left(now)}", file=sys.stderr)
 
     def _left(self, now: float) -> str:
         done = self._reading.done()
-        if not self._reading.total or not done:
+        judged = done - (self._skipped or 0)
+        if not self._reading.total or judged <= 0:
             return ""
-        seconds = (now - self._started) * (self._reading.total / done - 1)
+        seconds = (now - self._started) * (self._reading.total - done) / judged
         return f", {seconds:,.0f} s left"

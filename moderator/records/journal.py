@@ -132,11 +132,13 @@ class Journal:
                 )
 
 
-def read_outcomes(path: Path) -> Iterator[Verdict | Failure]:
-    """The outcomes of a journal. Raises `DataError` at the first line that is none."""
+def read_outcomes(path: Path, *, torn: bool = False) -> Iterator[Verdict | Failure]:
+    """The outcomes of a journal. Raises `DataError` at the first line that is none; a `torn` one may end within a line."""
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
+                if torn and not raw.endswith(b"\n"):
+                    return
                 yield _outcome(f"{path}:{number}", raw)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None

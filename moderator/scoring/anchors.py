@@ -82,7 +82,7 @@ def _paired(
     gold = [pair.gold for pair in pairs]
     model = [pair.decision for pair in pairs]
     both = Pairing.of(gold, decisions, model, LABELS, NON_ANSWERS, groups)
-    p_value = Pairing.of(gold, decisions, model, LABELS, NON_ANSWERS).mcnemar() if groups is None else None
+    p_value = both.mcnemar() if groups is None else None
     found = [Paired(one.name, both.difference(one, how=how), p_value if one is accuracy else None) for one in _COMPARED]
     scored = [place for place, pair in enumerate(pairs) if pair.gold and pair.probability is not None]
     positive = np.array([gold[place] == "yes" for place in scored], dtype=bool)

@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from moderator.content import well_formed
+from moderator.records import outcome_name
 from moderator.scoring.labels import Pair, votes
 from moderator.scoring.model import Cluster, Direction, Disagreement, Mark
 from moderator.verdict import Verdict
@@ -20,7 +22,7 @@ _ERRORS_A_CLUSTER = 15
 _MOST_CLUSTERS = 8
 _TERMS = 6
 _LONGEST = 2_000
-"""Characters of a text that are shown."""
+"""Characters of a text that are shown, as many of each message before it."""
 
 
 def errors(pairs: Sequence[Pair], direction: Direction) -> list[Pair]:
@@ -45,19 +47,23 @@ def _disagreement(pair: Pair, direction: Direction) -> Disagreement:
     return Disagreement(
         id=pair.item.id,
         direction=direction,
-        text=pair.item.text[:_LONGEST],
-        thread=tuple(turn.text for turn in pair.item.thread),
+        text=_shown(pair.item.text),
+        thread=tuple(_shown(turn.text) for turn in pair.item.thread),
         label="yes" if pair.gold == "yes" else "no",
         votes={answer: n for answer, n in votes(pair.suite, pair.item).items() if n},
         rules_labelled=tuple(sorted(pair.rules_held)),
-        outcome=pair.outcome.outcome if isinstance(pair.outcome, Verdict) else pair.outcome.kind,
+        outcome=outcome_name(pair.outcome),
         rules=pair.cited,
         score=pair.probability,
         confidence=pair.confidence,
         evidence=tuple(_within(pair.evidence)),
         marked=tuple(_within(sorted(spans, key=lambda mark: (mark.start, mark.end, mark.rule or "")))),
-        rationale=pair.outcome.rationale if isinstance(pair.outcome, Verdict) else "",
+        rationale=_shown(pair.outcome.rationale) if isinstance(pair.outcome, Verdict) else "",
     )
+
+
+def _shown(text: str) -> str:
+    return well_formed(text[:_LONGEST])
 
 
 def _within(marks: Sequence[Mark]) -> Iterator[Mark]:
@@ -76,7 +82,8 @@ def _clustered(wrong: Sequence[Pair], direction: Direction) -> list[Cluster]:
     except ValueError:  # no word is in two texts
         return []
     words = vectorizer.get_feature_names_out()
-    k = min(_MOST_CLUSTERS, max(2, len(wrong) // _ERRORS_A_CLUSTER), weights.shape[0])
+    different = len({(row.indices.tobytes(), row.data.tobytes()) for row in weights})
+    k = min(_MOST_CLUSTERS, max(2, len(wrong) // _ERRORS_A_CLUSTER), different)
     place: NDArray[np.intp] = KMeans(k, n_init=4, random_state=0).fit_predict(weights)
     found = []
     for number in range(k):

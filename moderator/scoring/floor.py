@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -12,7 +13,7 @@ from moderator.errors import DataError
 from moderator.metrics import Confusion, Estimate, Resampling, accuracy, cohen_kappa, estimate_all, f1, macro_f1
 from moderator.scoring.labels import Known, Pair, gold, native_gold
 from moderator.scoring.model import Metrics
-from moderator.suite import Suite, linear_floors
+from moderator.suite import Item, Suite, linear_floors
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,11 @@ FLOOR: TypeAdapter[Floor] = TypeAdapter(Floor)
 
 def fit_floor(suite: Suite) -> Floor:
     """Fitted on the training split, for yes and no and for the native labels; without one, a note that says so."""
-    several = len(suite.scale.values) > 2
+    labels: list[Callable[[Item], str | None]] = [partial(gold, suite)]
+    if len(suite.scale.values) > 2 and len({native_gold(item) for item in suite.split("train")} - {None}) > 1:
+        labels.append(native_gold)
     try:
-        binary, *native = linear_floors(suite.items, [lambda item: gold(suite, item), *([native_gold] if several else [])])
+        binary, *native = linear_floors(suite.items, labels)
     except DataError as error:
         return Floor(str(error).partition("\n")[0].removeprefix("linear floor: "), {}, {}, {})
     answers: Sequence[Known] = ["yes" if answer == "yes" else "no" for answer in binary.predicted]
@@ -51,13 +54,17 @@ def fit_floor(suite: Suite) -> Floor:
     )
 
 
-def native_floor(suite: Suite, floor: Floor, pairs: Sequence[Pair], how: Resampling) -> Metrics | None:
+def native_floor(
+    suite: Suite, floor: Floor, pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: Resampling
+) -> Metrics | None:
     """The linear model on the native labels, where they are more than two."""
-    judged = [pair for pair in pairs if pair.item.id in floor.native]
-    if not judged:
+    places = [place for place, pair in enumerate(pairs) if pair.item.id in floor.native]
+    if not places:
         return None
-    said = [floor.native[pair.item.id] for pair in judged]
-    return native_metrics(Confusion.of([native_gold(pair.item) for pair in judged], said, suite.scale.values), how)
+    known = [native_gold(pairs[place].item) for place in places]
+    said = [floor.native[pairs[place].item.id] for place in places]
+    kept = None if groups is None else [groups[place] for place in places]
+    return native_metrics(Confusion.of(known, said, suite.scale.values, groups=kept), how)
 
 
 def native_metrics(table: Confusion, how: Resampling) -> dict[str, Estimate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -43,7 +43,7 @@ class Judged:
     slices: tuple[str, ...]
     minimum: int
     provenance: Mapping[str, Any]
-    """Of the outcomes: policy and prompt digests, engine, model, parameters."""
+    """Of the first outcome: policy and prompt digests, engine, model, parameters."""
     run: Mapping[str, Any]
     """The run's manifest."""
 
@@ -203,7 +203,7 @@ class Selective:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdPoint:
-    """What flagging every score of at least this would have come to."""
+    """What flagging every score of at least this would have come to, over the known labels with a score."""
 
     threshold: float
     true_positives: int
@@ -242,6 +242,7 @@ class Disagreement:
     id: str
     direction: Direction
     text: str
+    """Its first 2,000 characters, as of each message of the thread and of the rationale; marks end there too."""
     thread: tuple[str, ...]
     label: Literal["yes", "no"]
     votes: Mapping[str, int]
@@ -292,13 +293,14 @@ class Report:
     table: Table
     rules: tuple[RuleScore, ...]
     citations: Estimate
-    """Of the violations that were found and whose label names a rule that holds, those for which one of these was cited."""
+    """Of the violations against which rules were cited and whose label names rules that hold: where one of these was cited."""
     severity: Estimate
     """Quadratic kappa of the severity, where the labels tell one."""
     severities: tuple[SeverityScore, ...]
     slices: tuple[SliceScore, ...]
     anchors: tuple[Anchor, ...]
-    """Against the majority of all annotators, or the published label: constant, linear, model."""
+    """Constant, linear, human, model and oracle against the majority of all annotators, or the published label; the human
+    and the oracle are measured in `agreement` only, where there are panels."""
     native_floor: Metrics | None
     """The linear model on the native labels, where they are more than two."""
     agreement: tuple[Agreement, ...]
@@ -320,5 +322,20 @@ class Report:
         return all(check.status == "reached" for check in self.checks) if self.checks else None
 
 
+def without_texts(report: Report) -> Report:
+    """The report without a word of any content: for logs and for machines."""
+    bare = tuple(replace(one, text="", thread=(), rationale="") for one in report.disagreements)
+    return replace(report, disagreements=bare, clusters=tuple(replace(one, terms=()) for one in report.clusters))
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """The reports of one call, as a document."""
+
+    reports: tuple[Report, ...]
+    schema: Literal["report/1"] = "report/1"
+
+
+REPORTS: TypeAdapter[Reports] = TypeAdapter(Reports)
 REPORT: TypeAdapter[Report] = TypeAdapter(Report)
 """Writes and reads a report as JSON."""

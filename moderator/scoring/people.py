@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final, Literal
 
 import numpy as np
 
@@ -34,7 +35,10 @@ from moderator.scoring.labels import Known, Pair, votes
 from moderator.scoring.model import NON_ANSWERS, Agreement, Anchor, Metrics, Paired
 from moderator.suite import Suite
 
-_COMPARED: tuple[Statistic, ...] = (accuracy, macro_f1, f1, mcc, cohen_kappa)
+Annotators = Literal["expert", "skilled", "crowd"]
+"""Whom the alternative annotator test holds the model against."""
+
+_COMPARED: Final[tuple[Statistic, ...]] = (accuracy, macro_f1, f1, mcc, cohen_kappa)
 
 
 def agreements(
@@ -42,7 +46,7 @@ def agreements(
     pairs: Sequence[Pair],
     floor: Floor,
     groups: Sequence[Hashable] | None,
-    annotators: str,
+    annotators: Annotators,
     how: Resampling,
 ) -> tuple[Agreement, ...]:
     """On the question of violation, and on the native labels where they say more; empty without items rated twice."""
@@ -82,7 +86,7 @@ def _agreement(suite: Suite, given: Votes, anchors: tuple[Anchor, ...], how: Res
 
 
 def _of_violation(
-    suite: Suite, pairs: Sequence[Pair], given: Votes, floor: Floor, annotators: str, how: Resampling
+    suite: Suite, pairs: Sequence[Pair], given: Votes, floor: Floor, annotators: Annotators, how: Resampling
 ) -> Agreement:
     panels = Panels.of(given)
     decisions = [pair.decision for pair in pairs]

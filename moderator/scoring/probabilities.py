@@ -49,8 +49,13 @@ def calibration(pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: R
 
 
 def selective(pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: Resampling) -> Selective:
-    """Over the items with a known label; one without a decision or a probability can only be withheld."""
+    """Over the items with a known label; one without a decision or a probability can only be withheld.
+
+    Undefined where all are such: without confidences there is no order in which to withhold.
+    """
     places = [place for place, pair in enumerate(pairs) if pair.gold]
+    if all(pairs[place].confidence is None for place in places):
+        places = []
     known = [pairs[place] for place in places]
     losses = np.array([pair.confidence is None or pair.decision != pair.gold for pair in known], dtype=np.float64)
     confidences = np.array([-np.inf if pair.confidence is None else pair.confidence for pair in known], dtype=np.float64)
@@ -64,7 +69,7 @@ def selective(pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: Res
 
 
 def thresholds(pairs: Sequence[Pair]) -> tuple[ThresholdPoint, ...]:
-    """From the lowest threshold, which flags everything, to one above all scores."""
+    """Over the items with a known label and a probability: from the lowest, which flags them all, to above the highest."""
     known = [(pair.probability, pair.gold == "yes") for pair in pairs if pair.gold and pair.probability is not None]
     if not known:
         return ()

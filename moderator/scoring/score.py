@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from moderator.metrics import (
     Resampling,
     corrected_prevalence,
     mean,
-    proportion_estimate,
     quadratic_kappa,
 )
 from moderator.policy.document import nearest
@@ -39,7 +38,7 @@ from moderator.scoring.model import (
     SeverityScore,
     SliceScore,
 )
-from moderator.scoring.people import agreements
+from moderator.scoring.people import Annotators, agreements
 from moderator.scoring.probabilities import calibration, selective, thresholds
 from moderator.scoring.quotes import evidence
 from moderator.suite import Item, Suite, Targets
@@ -48,9 +47,10 @@ from moderator.verdict import Failure, Verdict
 Outcomes = Mapping[str, Verdict | Failure]
 """By the ids of items."""
 
-Annotators = Literal["expert", "skilled", "crowd"]
-
 _RULE_METRICS: Final = tuple(statistic.name for statistic in OF_DECISIONS)
+_NO_TARGETS: Final = ("missed", "flagged", "base_rate")
+"""Statistics that are not the better the higher they are."""
+_TOKENS: Final = ("prompt", "cached", "completion")
 
 
 class PolicyRule(Protocol):
@@ -75,10 +75,15 @@ class Scoring:
     floor: Floor | None = None
     """What the linear model says, from `fit_floor`; None: it is not asked."""
     prices: Mapping[str, float] = field(default_factory=dict)
-    """For a million ``prompt``, ``cached`` and ``completion`` tokens; empty: no price is reckoned."""
+    """For a million ``prompt``, ``cached`` and ``completion`` tokens; cached ones cost what others of the prompt do where
+    nothing is said of them. Empty: no price is reckoned."""
     stream: Iterable[Verdict | Failure] = ()
-    """Outcomes of contents as the platform meets them, of which the share that violates is wanted; empty: the unlabelled
-    items."""
+    """Outcomes of contents as the platform meets them, of which the share that violates is wanted: read once. Empty: the
+    unlabelled items."""
+
+    def __post_init__(self) -> None:
+        for kind in sorted(self.prices.keys() - set(_TOKENS)):
+            raise DataError(f"prices: no tokens {kind!r}{nearest(kind, _TOKENS)}\n  tokens are {', '.join(_TOKENS)}")
 
 
 def score(
@@ -91,15 +96,17 @@ def score(
     run: Mapping[str, Any] | None = None,
     wall_s: float | None = None,
 ) -> Report:
-    """Scores the outcomes of a suite's items (by default the test split's).
+    """Scores the outcomes of a suite's items (by default the test split's); their order does not matter.
 
     `rules` are those of the policy that was judged under; `run` is kept as it is, for the record. Raises `DataError` when no
-    item has an outcome, or a target names what is no metric.
+    item has an outcome, or a target names no rule or no metric that can be one.
     """
     scoring = scoring or Scoring()
     how = replace(scoring.how, minimum=suite.minimum)
     wanted = suite.split("test") if items is None else items
-    pairs = paired(suite, outcomes, wanted)
+    pairs = paired(suite, outcomes, sorted(wanted, key=lambda item: item.id))
+    if not wanted:
+        raise DataError(f"{suite.slug}: no items to score\n  unless told, those of the test split are, and there are none")
     if not pairs:
         raise DataError(f"{suite.slug}: none of its {len(wanted):,} items has an outcome\n  was this run made with this suite?")
     groups = _groups(pairs)
@@ -107,6 +114,7 @@ def score(
     table = confusion([pair.gold for pair in pairs], [pair.decision for pair in pairs], groups)
     metrics = _metrics(pairs, groups, how)
     of_rules = tuple(_rule(rule, pairs, groups, how) for rule in rules)
+    checks = tuple(check_targets(suite.targets, metrics, of_rules))
     return Report(
         judged=_judged(suite, pairs, run or {}),
         counts=_counts(pairs, len(wanted), groups),
@@ -115,10 +123,10 @@ def score(
         rules=of_rules,
         citations=_citations(pairs, groups, how),
         severity=_severity(pairs, rules, groups, how),
-        severities=tuple(_severities(pairs, rules, how)),
+        severities=tuple(_severities(pairs, rules, groups, how)),
         slices=tuple(_slices(suite, pairs, groups, how)),
         anchors=anchors(pairs, floor, metrics, groups, how),
-        native_floor=native_floor(suite, floor, pairs, how),
+        native_floor=native_floor(suite, floor, pairs, groups, how),
         agreement=agreements(suite, pairs, floor, groups, scoring.annotators, how),
         evidence=evidence(pairs, groups, how),
         calibration=calibration(pairs, groups, how),
@@ -126,14 +134,15 @@ def score(
         thresholds=thresholds(pairs),
         prevalence=_prevalence(pairs, scoring.stream, how),
         cost=_cost(pairs, scoring.prices, wall_s),
-        checks=tuple(check_targets(suite.targets, metrics, of_rules)),
+        checks=checks,
         clusters=clusters(pairs),
         disagreements=worst(pairs),
     )
 
 
 def check_targets(targets: Targets, metrics: Metrics, rules: Sequence[RuleScore]) -> list[Check]:
-    """Every target held against its number. Raises `DataError` for a metric or a rule that there is none of."""
+    """Every target held against its number. Raises `DataError` for a metric or a rule that there is none of, and for a metric
+    of which more is not better."""
     of_rule = {rule.id: rule.metrics for rule in rules}
     checks = [_check(name, None, least, metrics, METRICS) for name, least in targets.metrics.items()]
     for rule, wanted in targets.rules.items():
@@ -144,15 +153,19 @@ def check_targets(targets: Targets, metrics: Metrics, rules: Sequence[RuleScore]
 
 
 def _check(metric: str, rule: str | None, least: float, metrics: Metrics, known: Sequence[str]) -> Check:
+    wanted = [name for name in known if name not in _NO_TARGETS]
+    if metric in _NO_TARGETS:
+        raise DataError(f"targets: {metric!r} is not better the higher it is\n  metrics are {', '.join(wanted)}")
     if metric not in metrics:
-        raise DataError(f"targets: no metric {metric!r}{nearest(metric, known)}\n  metrics are {', '.join(known)}")
+        raise DataError(f"targets: no metric {metric!r}{nearest(metric, wanted)}\n  metrics are {', '.join(wanted)}")
     estimate = metrics[metric]
     reached = estimate.value is not None and estimate.value >= least
     return Check(metric, rule, least, estimate, "inconclusive" if estimate.inconclusive else "reached" if reached else "short")
 
 
 def _groups(pairs: Sequence[Pair]) -> list[Hashable] | None:
-    return [pair.item.cluster for pair in pairs] if any(pair.item.group for pair in pairs) else None
+    """None for an item that stands alone."""
+    return [pair.item.group or None for pair in pairs] if any(pair.item.group for pair in pairs) else None
 
 
 def _metrics(pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: Resampling) -> dict[str, Estimate]:
@@ -185,7 +198,7 @@ def _counts(pairs: Sequence[Pair], wanted: int, groups: Sequence[Hashable] | Non
         violating=sum(pair.gold == "yes" for pair in pairs),
         outcomes=Counter(outcome_name(pair.outcome) for pair in pairs),
         failures=Counter(pair.outcome.reason for pair in pairs if isinstance(pair.outcome, Failure)),
-        clusters=None if groups is None else len(set(groups)),
+        clusters=None if groups is None else len(set(groups) - {None}) + groups.count(None),
     )
 
 
@@ -221,13 +234,17 @@ def _severity(
     return Confusion.of(gold, judged, SEVERITIES, ("failure",), groups).estimate(quadratic_kappa, how=how)
 
 
-def _severities(pairs: Sequence[Pair], rules: Sequence[PolicyRule], how: Resampling) -> Iterable[SeverityScore]:
+def _severities(
+    pairs: Sequence[Pair], rules: Sequence[PolicyRule], groups: Sequence[Hashable] | None, how: Resampling
+) -> Iterable[SeverityScore]:
     of_rule = {rule.id: rule.severity for rule in rules}
-    labelled = [(pair.severity(of_rule), pair.decision) for pair in pairs]
+    labels = [pair.severity(of_rule) for pair in pairs]
     for severity in SEVERITIES[1:]:
-        flagged = [found == "yes" for label, found in labelled if label == severity]
-        if flagged:
-            yield SeverityScore(severity, len(flagged), proportion_estimate(sum(flagged), len(flagged), how))
+        flagged = [
+            float(pair.decision == "yes") if label == severity else None for pair, label in zip(pairs, labels, strict=True)
+        ]
+        if n := len(flagged) - flagged.count(None):
+            yield SeverityScore(severity, n, mean(flagged, groups, how))
 
 
 def _slices(suite: Suite, pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: Resampling) -> Iterable[SliceScore]:
@@ -256,7 +273,8 @@ def _cost(pairs: Sequence[Pair], prices: Mapping[str, float], wall_s: float | No
     used = [pair.outcome.usage for pair in pairs if isinstance(pair.outcome, Verdict)]
     prompt, cached = sum(one.prompt_tokens for one in used), sum(one.cached_tokens for one in used)
     completion = sum(one.completion_tokens for one in used)
-    tokens = {"prompt": prompt - cached, "cached": cached, "completion": completion}
+    per_million = {"cached": prices.get("prompt", 0.0), **prices}
+    price = (prompt - cached) * prices.get("prompt", 0.0) + cached * per_million["cached"]
     latencies = np.array([one.latency_ms for one in used])
     spread = dict(zip(("p50", "p95", "p99"), np.percentile(latencies, (50, 95, 99)).tolist(), strict=True)) if used else {}
     return Cost(
@@ -265,5 +283,5 @@ def _cost(pairs: Sequence[Pair], prices: Mapping[str, float], wall_s: float | No
         completion_tokens=completion,
         latency_ms={"mean": float(latencies.mean()), **spread} if used else {},
         wall_s=wall_s,
-        price=sum(tokens[kind] * prices.get(kind, 0.0) for kind in tokens) / 1e6 if prices else None,
+        price=(price + completion * prices.get("completion", 0.0)) / 1e6 if prices else None,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from moderator.errors import DataError
 from moderator.suite.model import Item
@@ -16,6 +16,10 @@ from moderator.suite.model import Item
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+LINEAR_MODEL: Final = "character 1-4-grams of two texts or more, sublinear TF-IDF, balanced logistic regression, C = 1"
+"""What is fitted, in words."""
 
 
 @dataclass(frozen=True, eq=False)

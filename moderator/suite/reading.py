@@ -68,16 +68,17 @@ class _Checks:
             yield f"policy `{self.suite.policy}` has no rule {rule!r}{nearest(rule, known)}", f"rules are {', '.join(known)}"
 
 
-def load_suite(path: Path) -> Suite:
+def load_suite(path: Path, *, against_policy: bool = True) -> Suite:
     """The suite in a YAML file, with its items in memory.
 
     Raises `SuiteError` with every problem of both files: unknown keys, values off the scale, ids used twice, spans outside the
     text, and, where the policy can be had, rules that it does not have. Raises `PolicyError` when the policy does not parse.
+    Not `against_policy`: the policy is not looked for, as for a copy that a run keeps.
     """
     suite, contents, problems = _header(path)
     items: list[Item] = []
     if suite and contents:
-        checks = _Checks(suite, known_rules(suite, path))
+        checks = _Checks(suite, known_rules(suite, path) if against_policy else None)
         problems += _target_problems(path, checks)
         for found in _items(contents, checks):
             problems.append(found) if isinstance(found, Problem) else items.append(found)

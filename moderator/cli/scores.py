@@ -1,0 +1,257 @@
+"""``eval score``: what runs say about their suites, as tables or as JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from moderator.cli import options
+from moderator.cli.show import plain
+from moderator.errors import DataError
+from moderator.metrics import Estimate, Resampling
+from moderator.records import read_outcomes
+from moderator.report import words
+from moderator.runs import load_run
+from moderator.scoring import REPORTS, Annotators, Reports, Scoring, score_run, without_texts
+from moderator.scoring.model import Agreement, Anchor, Report
+
+_PRICES: Final = ("prompt", "cached", "completion")
+_ANNOTATORS = "Who gave the labels, for the alternative annotator test: a crowd is the hardest to stand in for."
+_STREAM = "Outcomes of contents as the platform meets them: corrects the share of violations for the errors measured here."
+_PRICE = "Of a million tokens, prompt=0.10,cached=0.02,completion=0.40."
+_HEAD: Final = ("f1", "precision", "recall", "missed", "answered", "macro_f1", "mcc", "balanced_accuracy", "accuracy",
+                "cohen_kappa", "specificity", "flagged", "base_rate", "auroc", "average_precision")  # fmt: skip
+_OF_ANCHOR: Final = ("f1", "macro_f1", "accuracy", "mcc", "auroc")
+_OF_RULE: Final = ("precision", "recall", "f1", "mcc")
+_OF_SLICE: Final = ("f1", "precision", "recall", "specificity", "accuracy")
+_PIPE_WIDTH: Final = 150
+_ROWS: Final = 40
+
+
+def command(
+    run: Annotated[list[Path], typer.Argument(help="Folders of runs; several give a row a suite.")],
+    suite: Annotated[list[str] | None, typer.Option("--suite", help="Only these suites of the runs.")] = None,
+    annotators: Annotated[Annotators, typer.Option("--annotators", help=_ANNOTATORS)] = "crowd",
+    prices: Annotated[list[str] | None, typer.Option("--price", help=_PRICE)] = None,
+    stream: Annotated[Path | None, typer.Option("--stream", help=_STREAM)] = None,
+    linear: Annotated[bool, typer.Option(help="Fit the linear model that a moderator should beat.")] = True,
+    resamples: Annotated[int, typer.Option("--resamples", min=0, help="For intervals; 0: none but Wilson's.")] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the resampling.")] = 0,
+    partial: Annotated[bool, typer.Option("--partial", help="Score a run that is not finished.")] = False,
+    texts: Annotated[bool, typer.Option("--texts", help="JSON with the texts of disagreements.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Score runs against the labels of their suites: agreement, rules, slices, people, anchors, evidence, calibration."""
+    scoring = Scoring(
+        how=Resampling(resamples=resamples, index_resamples=min(resamples, 1_000), seed=seed),
+        annotators=annotators,
+        prices=_prices(prices),
+        stream=list(read_outcomes(stream)) if stream else (),
+    )
+    opened = [load_run(path, partial=partial) for path in run]
+    wanted = suite or []
+    known = {one.slug for found in opened for one in found.suites}
+    if unknown := [name for name in wanted if name not in known]:
+        raise DataError(f"--suite: no run has a suite {unknown[0]!r}\n  they have {', '.join(sorted(known))}")
+    reports = [
+        report
+        for found in opened
+        if (slugs := [one.slug for one in found.suites if not wanted or one.slug in wanted])
+        for report in score_run(found, scoring, suites=slugs, linear=linear)
+    ]
+    if json:
+        shown = reports if texts else [without_texts(report) for report in reports]
+        sys.stdout.write(REPORTS.dump_json(Reports(reports=tuple(shown)), indent=2).decode() + "\n")
+        return
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    for report in reports:
+        _print(console, report)
+    if len(reports) > 1:
+        _print_summary(console, reports)
+
+
+def _prices(values: list[str] | None) -> dict[str, float]:
+    found = options.pairs("--price", values)
+    options.choices("--price", list(found), _PRICES)
+    try:
+        return {kind: float(value) for kind, value in found.items()}
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--price") from None
+
+
+def _print(console: Console, report: Report) -> None:
+    judged, counts = report.judged, report.counts
+    console.print(Text(plain(f"{judged.title} ({judged.suite} {judged.version})"), "bold"))
+    console.print(Text(plain(f"{judged.provenance['model']} under {judged.provenance['policy']}")))
+    outcomes = ", ".join(f"{n:,} {name}" for name, n in sorted(counts.outcomes.items(), key=lambda pair: -pair[1]))
+    missing = f", {counts.missing:,} not judged" if counts.missing else ""
+    console.print(f"{counts.judged:,} judged{missing}: {outcomes}")
+    clustered = f", in {counts.clusters:,} groups that are resampled whole" if counts.clusters else ""
+    console.print(f"{counts.known:,} with a known label, {counts.violating:,} of them violating{clustered}")
+    _table(console, "Against the labels", ("", "value", "95 % interval", "n", ""), map(_number, _metrics(report)))
+    if report.checks:
+        rows = (
+            (f"{check.rule or 'all'} {words.name(check.metric)}", words.number(check.least), words.said(check.estimate),
+             words.STATUS[check.status])
+            for check in report.checks
+        )  # fmt: skip
+        _table(console, words.headline(report.checks), ("target", "least", "measured", ""), rows)
+    if report.rules:
+        _print_rules(console, report)
+    _print_anchors(console, "Anchors, against the labels", report.anchors, _OF_ANCHOR)
+    if report.native_floor:
+        floor = ((words.name(name), words.said(value)) for name, value in report.native_floor.items())
+        _table(console, f"Linear model on the native labels ({', '.join(judged.scale.values)})", ("", ""), floor)
+    for agreement in report.agreement:
+        _print_people(console, agreement)
+    _print_rest(console, report)
+    _print_slices(console, report)
+    for caution in words.cautions(report):
+        console.print(Text(plain(f"note: {caution}"), "yellow"))
+    console.print()
+
+
+def _metrics(report: Report) -> Iterator[tuple[str, Estimate]]:
+    return ((words.name(name), report.metrics[name]) for name in _HEAD if name in report.metrics)
+
+
+def _number(row: tuple[str, Estimate]) -> tuple[str, ...]:
+    name, of = row
+    return name, words.number(of.value), words.interval(of), f"{of.n:,}", "inconclusive" if of.inconclusive else ""
+
+
+def _print_rules(console: Console, report: Report) -> None:
+    rows = (
+        (plain(f"{rule.id} {rule.title}"), rule.severity, f"{rule.known:,}", f"{rule.positive:,}", f"{rule.cited:,}",
+         *(words.said(rule.metrics[metric], 2) for metric in _OF_RULE))
+        for rule in report.rules
+    )  # fmt: skip
+    columns = ("rule", "severity", "known", "hold", "cited", *map(words.name, _OF_RULE))
+    _table(console, "Rules, where it is known whether they hold", columns, rows)
+    console.print(f"found violations for which a labelled rule was cited: {words.said(report.citations)}")
+    console.print(f"severity, quadratic kappa: {words.said(report.severity)}")
+
+
+def _print_anchors(console: Console, title: str, anchors: Sequence[Anchor], metrics: Sequence[str]) -> None:
+    rows = []
+    for anchor in anchors:
+        said = [words.said(anchor.metrics[metric]) if metric in anchor.metrics else words.MISSING for metric in metrics]
+        rows.append((words.ANCHORS[anchor.name], *said, plain(anchor.note)))
+        if anchor.paired:
+            less = {pair.metric: words.said(pair.difference, signed=True) for pair in anchor.paired}
+            p = next((words.p_value(pair.p_value) for pair in anchor.paired if pair.p_value is not None), "")
+            rows.append(("  model less this", *(less.get(metric, "") for metric in metrics), p and f"McNemar {p}"))
+    _table(console, title, ("", *map(words.name, metrics), ""), rows)
+
+
+def _print_people(console: Console, agreement: Agreement) -> None:
+    on = "whether it violates" if agreement.scale == "violates" else ", ".join(map(plain, agreement.labels))
+    rows = [
+        ("pairs that agree", words.said(agreement.percent)),
+        ("alpha", words.said(agreement.alpha_nominal)),
+        *([("alpha, ordinal", words.said(agreement.alpha))] if agreement.alpha_level == "ordinal" else []),
+        ("Gwet's AC1", words.said(agreement.ac1)),
+        *((f"alpha, {plain(label)} against the rest", words.said(of)) for label, of in agreement.alpha_of.items()),
+    ]
+    title = f"People among themselves on: {on} ({agreement.items:,} items, {agreement.raters:.2f} annotators each)"
+    _table(console, title, ("", ""), rows)
+    if agreement.anchors:
+        metrics = ("accuracy", "macro_f1", *(("f1", "mcc") if agreement.scale == "violates" else ()), "cohen_kappa")
+        title = f"Against the majority of the others ({agreement.panel:,} items of three annotators or more)"
+        _print_anchors(console, title, agreement.anchors, metrics)
+    if agreement.alt_test:
+        tested = agreement.alt_test
+        verdict = {True: "passed", False: "not passed", None: words.MISSING}[tested.passed]
+        console.print(
+            f"alternative annotator test, epsilon {tested.epsilon}: {verdict}; wins against {words.number(tested.winning_rate, 2)}"
+            f" of {len(tested.contests)} annotators, advantage {words.number(tested.advantage, 2)}"
+        )
+    if agreement.consensus:
+        console.print(f"F1 against the Dawid-Skene consensus: {words.said(agreement.consensus['f1'])}")
+
+
+def _print_rest(console: Console, report: Report) -> None:
+    rows: list[tuple[str, str]] = []
+    if of := report.evidence:
+        rows += [
+            (f"quotes, character F1, majority of {of.annotators:.1f} annotators ({of.n:,} items)", words.said(of.majority)),
+            ("quotes, character F1, union", words.said(of.union)),
+            ("quotes, character F1, each annotator", words.said(of.each)),
+            ("quotes, IOU F1", words.said(of.iou_f1)),
+            ("quotes that stand in the text", words.said(of.exact)),
+        ]
+        held_out = of.held_out_human, of.held_out_model, of.held_out_difference
+        names = ("a person, held out, character F1", "the model, likewise", "the model less the person")
+        rows += [(name, words.said(value)) for name, value in zip(names, held_out, strict=True) if value is not None]
+        rows += [("people in pairs, character F1", words.said(of.people))] if of.people else []
+    if calibration := report.calibration:
+        rows += [
+            ("expected calibration error", words.said(calibration.error)),
+            ("Brier score", words.said(calibration.brier)),
+        ]
+    rows += [("AURC", words.said(report.selective.aurc)), ("AUGRC", words.said(report.selective.augrc))]
+    for risk, point in report.selective.at_risk.items():
+        said = f"{words.percent(point.coverage)} above {point.threshold:.3f}" if point else "none"
+        rows.append((f"answered at {float(risk):.0%} errors, on these items", said))
+    if report.prevalence:
+        rows.append(("violations among the others, corrected", words.said(report.prevalence)))
+    cost = report.cost
+    rows.append(("tokens: prompt, of these cached, written",
+                 f"{cost.prompt_tokens:,}, {cost.cached_tokens:,}, {cost.completion_tokens:,}"))  # fmt: skip
+    if cost.latency_ms:
+        rows.append(("ms a content: mean, p50, p95, p99", ", ".join(f"{value:.1f}" for value in cost.latency_ms.values())))
+    if cost.price is not None:
+        rows.append(("price", f"{cost.price:.4f}, {1000 * cost.price / report.counts.judged:.4f} a thousand contents"))
+    _table(console, "Evidence, probabilities, cost", ("", ""), rows)
+
+
+def _print_slices(console: Console, report: Report) -> None:
+    for key in report.judged.slices:
+        of_key = [one for one in report.slices if one.key == key]
+        rows = [
+            (
+                plain(one.value),
+                f"{one.n:,}",
+                f"{one.violating:,}",
+                *(words.said(one.metrics[metric], 2) for metric in _OF_SLICE),
+            )
+            for one in of_key[:_ROWS]
+        ]
+        _table(console, f"By {plain(key)}", (plain(key), "n", "violating", *map(words.name, _OF_SLICE)), rows)
+        if len(of_key) > _ROWS:
+            console.print(f"... and {len(of_key) - _ROWS:,} more; all of them: --json")
+
+
+def _print_summary(console: Console, reports: Sequence[Report]) -> None:
+    rows = []
+    for report in reports:
+        of = {anchor.name: anchor for anchor in report.anchors}
+        less = {pair.metric: pair.difference for pair in of["linear"].paired}
+        rows.append((
+            plain(report.judged.suite), f"{report.counts.known:,}", words.said(report.metrics["f1"]),
+            *(_or_none(of["linear"].metrics.get("f1")), _or_none(less.get("f1"), signed=True)),
+            words.number(report.metrics["auroc"].value), words.number(getattr(of["linear"].metrics.get("auroc"), "value", None)),
+            _or_none(less.get("auroc"), signed=True),
+        ))  # fmt: skip
+    columns = ("suite", "known", "F1", "linear F1", "difference", "AUROC", "linear", "difference")
+    _table(console, "All suites", columns, rows)
+
+
+def _or_none(estimate: Estimate | None, *, signed: bool = False) -> str:
+    return words.MISSING if estimate is None else words.said(estimate, signed=signed)
+
+
+def _table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
