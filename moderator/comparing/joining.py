@@ -92,6 +92,14 @@ def join(suite: Suite | None, first: Outcomes, second: Outcomes, *, changed: Col
     )
 
 
+def changed_contents(first: Suite | None, second: Suite | None) -> list[str]:
+    """The ids under which the second suite has another content than the first."""
+    if first is None or second is None or first.digest == second.digest:
+        return []
+    before = {item.id: item.content() for item in first.items}
+    return [item.id for item in second.items if item.id in before and before[item.id] != item.content()]
+
+
 def provenances(outcomes: Iterable[Outcome]) -> tuple[Provenance, ...]:
     """What made the outcomes, the most frequent first."""
     distinct: list[Provenance] = []
