@@ -26,6 +26,7 @@ LAYERS = (
     ("judge",),
     ("records",),
     ("running", "suite"),
+    ("steering",),
     ("cli",),
     ("__main__",),
 )

@@ -1,4 +1,4 @@
-"""``eval``: prepare."""
+"""``eval``: prepare, steer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from moderator.cli import options
+from moderator.cli import options, steer
 from moderator.errors import DataError
 from moderator.suite import write_suite
 from moderator.suite.prepare import SETS, Mapped, Prepared, Wanted, prepare_custom, prepare_set
 
 app = typer.Typer(help="Measure moderators against labelled content.", no_args_is_help=True)
+app.command("steer")(steer.command)
 
 _SET = f"custom, or a public set: {', '.join(SETS)}."
 _MAP = "custom: which column is which field, text=body,id=post_id,label=toxic,by=rater."

@@ -41,7 +41,7 @@ def check(
 ) -> None:
     """Judge one text and print the verdict for a person to read."""
     facts = options.facts("--context", context)
-    opened = _open(engine, options.typed_pairs("--engine-option", engine_option), policy, family)
+    opened = open_checked(engine, options.typed_pairs("--engine-option", engine_option), policy, family)
     with Moderator(policy, opened, family=family, mode=mode, plan=plan, context=facts) as moderator:
         outcomes = list(moderator.judge_all([text]))
     for outcome in outcomes:
@@ -90,7 +90,7 @@ def judge(
     )
     lines = show == "lines" or out == "-" or (show == "auto" and path is None and not sys.stdout.isatty())
     table = Table() if show == "table" or (show == "auto" and not lines and sys.stdout.isatty()) else None
-    opened = _open(engine, settings, policy, family)
+    opened = open_checked(engine, settings, policy, family)
     with Moderator(policy, opened, family=family, mode=mode, plan=plan, samples=samples, context=facts) as moderator:
         journal = Journal(target, resume=resume, force=force, expected=moderator.provenances()) if target else None
         tally = _run(moderator, contents, journal, limit, lines=lines, table=table)
@@ -112,7 +112,7 @@ def _check_usage(out: Path | None, *, resume: bool, force: bool, samples: int, m
         raise typer.BadParameter("needs --mode reasoned: a label read does not vary", param_hint="--samples")
 
 
-def _open(spec: str, settings: Mapping[str, Any], policies: list[str], family: str | None) -> Engine:
+def open_checked(spec: str, settings: Mapping[str, Any], policies: list[str], family: str | None) -> Engine:
     """The engine, once everything that is quick to check is found to be there."""
     for policy in policies:
         load_source(policy)
