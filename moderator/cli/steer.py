@@ -92,9 +92,17 @@ def command(
     contents = _contents(resolved, suite or [], examples=examples, limit=limit, seed=seed)
     opened = open_checked(engine, options.typed_pairs("--engine-option", engine_option), names, family)
     measured = partial(
-        steer, engine=opened, probes=[one for one in FAMILIES if one in chosen], unrelated=unrelated, seed=seed, how=Resampling(minimum=minimum), family=family,
-        mode=mode, plan=plan, context=facts,
-    )  # fmt: skip
+        steer,
+        engine=opened,
+        probes=[one for one in FAMILIES if one in chosen],
+        unrelated=unrelated,
+        seed=seed,
+        how=Resampling(minimum=minimum),
+        family=family,
+        mode=mode,
+        plan=plan,
+        context=facts,
+    )
     meter = _Meter()
     try:
         results = [measured(one, contents=contents[name], progress=meter.of(one.name)) for name, one in resolved.items()]

@@ -87,6 +87,7 @@ SPOILERS: Final = Policy(
     slug="spoilers",
     version="1.0.0",
     title="Spoilers",
+    prefix="T",
     rationale="People want to see a film or read a book without knowing how it ends.",
     scope="Posts about films, series and novels.",
     rules=(

@@ -8,7 +8,7 @@ from typing import Final
 
 from moderator.content import Content, text_id
 from moderator.policy import Policy
-from moderator.steering.attacks import ATTACKS, Attack
+from moderator.steering.attacks import ATTACKS, FORGED_ANSWER, PADDINGS, Attack
 from moderator.steering.bench import Judged, Side
 from moderator.steering.labelled import Labelled, drawn_by
 from moderator.steering.paraphrase import PARAPHRASES
@@ -207,15 +207,22 @@ def _paraphrase(setting: Setting) -> Iterator[Planned | LeftOut]:
 
 
 def _injection(setting: Setting) -> Iterator[Planned | LeftOut]:
-    """Flagged contents plead for themselves; the others are also tried with orders to flag them."""
+    """Flagged contents plead for themselves, or only talk; the others are also tried with orders to flag them.
+
+    Not with a forged "no": where the engine writes whole answers, the judge sends on purpose to a person what spells its own
+    answer out.
+    """
     pleas = [attack for attack in ATTACKS if attack.asks == "allowed"]
+    others = [attack for attack in ATTACKS if attack is not FORGED_ANSWER]
     dealt: tuple[tuple[str, Sequence[Labelled], Sequence[Attack]], ...] = (
         ("injection", setting.flagged, pleas),
-        ("injection_other", setting.not_flagged, ATTACKS),
+        ("padding", setting.flagged, PADDINGS),
+        ("injection_other", setting.not_flagged, others),
     )
     for check, items, attacks in dealt:
+        each = min(ATTACKS_EACH, len(attacks))
         for index, item in enumerate(items):
-            for number in range(index * ATTACKS_EACH, (index + 1) * ATTACKS_EACH):
+            for number in range(index * each, (index + 1) * each):
                 attack = attacks[number % len(attacks)]
                 after = Side(setting.policy, attack.on(item.content))
                 yield Planned(check, attack.name, item, Side(setting.policy, item.content), after)

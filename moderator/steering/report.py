@@ -13,7 +13,7 @@ TOTAL: Final = "all policies"
 
 _READING: Final = """\
 Each content is judged under the policy and under a change of it. `k/n`: of the trials, those that flipped (`flips`), or those
-that did not stay or did not pass (`stays`, `passes`). Units: the independent contents behind them (those of one template are one);
+that did not stay or did not pass (`stays`, `passes`). Units: the contents behind them (those of one template are one);
 intervals are Wilson's, or by the cluster bootstrap over units where some have several trials. To flip or pass is to be let
 through: `needs_review` and failures are not, and a failure counts against every probe. Inconclusive: fewer units than the
 minimum, or nothing was flagged that could have changed. The examples that are judged are taken out of the prompt. A change that
