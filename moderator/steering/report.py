@@ -61,6 +61,7 @@ def to_markdown(results: Sequence[Steerability], limits: Limits, command: str) -
     together = pooled(results)
     if len(results) > 1:
         blocks += [f"## {TOTAL.capitalize()}", _table(together, limits)]
+    blocks.append(_of_flagged(together))
     if variants := _variants(together):
         blocks += ["## By variant", variants]
     for result in results:
@@ -77,6 +78,20 @@ def to_markdown(results: Sequence[Steerability], limits: Limits, command: str) -
 def _table(probes: Sequence[Probe], limits: Limits) -> str:
     lines = [COLUMNS, ("---",) * len(COLUMNS), *rows(probes, limits)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _of_flagged(probes: Sequence[Probe]) -> str:
+    """How little it takes to change what was flagged: the background of what flips."""
+    said = [
+        f"{probe.name} {k:,}/{n:,} ({k / n:.3f})"
+        for probe in probes
+        for k, n in (probe.of_flagged,)
+        if n and probe.check.must == "stays" and probe.name != "ids_cited"
+    ]
+    if not said:
+        return ""
+    why = "Close calls change with any change, so a rate of flips says something only so far as it is above these."
+    return f"Of the trials on flagged contents alone, those that did not stay: {', '.join(said)}. {why}"
 
 
 def _variants(probes: Sequence[Probe]) -> str:

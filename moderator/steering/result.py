@@ -132,6 +132,15 @@ class Probe:
         return found
 
     @property
+    def of_flagged(self) -> tuple[int, int]:
+        """k and n of the trials whose content was flagged before.
+
+        Close calls change under any change: what stays of them is the measure of what flips.
+        """
+        flagged = [trial for trial in self.trials if trial.before == "violates"]
+        return sum(trial.right == (self.check.must == "flips") for trial in flagged), len(flagged)
+
+    @property
     def inconclusive(self) -> bool:
         """It rests on too few units, or nothing was flagged that could have changed."""
         return self.rate.inconclusive or (self.check.must == "stays" and self.flagged == 0)
@@ -145,6 +154,7 @@ class Probe:
             "k": self.k,
             "rate": _estimate(self.rate),
             "inconclusive": self.inconclusive,
+            "of_flagged": dict(zip(("k", "n"), self.of_flagged, strict=True)),
             "after": dict(self.after),
             "variants": {name: {"k": k, "n": n} for name, (k, n) in self.variants.items()},
             "left_out": dict(self.left_out),

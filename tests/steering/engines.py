@@ -154,6 +154,11 @@ def any_mark(shown: Shown) -> str:
     return shown.answer(shown.broken(), [exception.id for exception in shown.exceptions[1:] if marked])
 
 
+def any_tag(shown: Shown) -> str:
+    """Takes any tag for the one of recipes."""
+    return shown.answer(shown.broken(), [exception.id for exception in shown.exceptions[:1] if "#" in shown.text])
+
+
 def counts_rules(shown: Shown) -> str:
     """Gives up as soon as a rule is missing."""
     return follows(shown) if len(shown.rules) == 3 else shown.answer()

@@ -56,6 +56,18 @@ def test_several_trials_of_a_content_are_one_unit() -> None:
     assert tried.variants == {"v0": (0, 5), "v1": (5, 5), "v2": (0, 5)}
 
 
+def test_the_flagged_are_counted_apart() -> None:
+    trials = [
+        Trial("a", "a", "v", "violates", "allowed", False),
+        Trial("b", "b", "v", "violates", "violates", True),
+        Trial("c", "c", "v", "allowed", "violates", False),
+        Trial("d", "d", "v", "allowed", "allowed", True),
+    ]
+    tried = Probe(CHECKS["order"], tuple(trials), flagged=2)
+    assert (tried.k, tried.n, tried.of_flagged) == (2, 4, (1, 2))
+    assert "did not stay: order 1/2 (0.500)." in to_markdown([steerability(tried)], Limits(), "x")
+
+
 def test_nothing_tried_is_undefined_and_no_zero() -> None:
     empty = probe("deletion", [])
     assert empty.rate.value is None

@@ -101,8 +101,20 @@ def test_a_policy_of_one_rule_cannot_lose_it() -> None:
     measured = steer(fruit(4).slice(["F1"]), engine(engines.follows), probes=["deletion"], how=QUICK)
     assert measured.probe("deletion").n == 0
     assert measured.probe("deletion").left_out == {"no rule would be left": 4}
-    assert measured.probe("deletion_other").left_out == {"every rule is broken": 4}
-    assert measured.probe("deletion_other").n == 4
+    assert measured.probe("deletion_other").left_out == {"every rule is broken": 4, "no rule would be left": 4}
+    assert measured.probe("deletion_other").n == 0
+
+
+def test_a_mark_that_alone_lets_a_content_through_shows_nothing_of_the_exception() -> None:
+    probe = steered(engine(engines.any_tag), probes=["carve_out"]).probe("carve_out")
+    assert probe.variants == {"surface": (0, 12)}
+    assert probe.left_out == {"not flagged with the mark": 12}
+
+
+def test_only_what_is_known_to_be_about_a_rule_must_be_flagged_when_it_is_inverted() -> None:
+    texts = [(f"Some leek {n}", n % 2 == 0) for n in range(8)]
+    contents = [Labelled(Content(id=text, text=text), "no", on_topic=about) for text, about in texts]
+    assert steered(engine(engines.follows), contents=contents, probes=["inversion"]).probe("inversion_allowed").n == 4
 
 
 def test_rules_that_people_say_hold_are_deleted_too() -> None:

@@ -41,7 +41,7 @@ CHANGES: dict[str, Callable[[Policy], Policy | None]] = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.slug)
 def test_a_changed_policy_is_a_policy_that_the_model_sees_otherwise(policy: Policy, change: str) -> None:
-    """It can be written and read again, so nothing in it names what is not there; both families show changes of shipped ones."""
+    """It can be written and read again, so nothing in it names what is not there; both families show it for shipped ones."""
     changed = CHANGES[change](policy)
     assert changed is not None
     assert parse_policy(write_policy(changed)).digest == changed.digest
