@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from moderator.cli import prepare, report, runs, scores
+from moderator.cli import prepare, report, runs, scores, steer
 
 app = typer.Typer()
 app.command("prepare")(prepare.command)
 app.command("run")(runs.run)
 app.command("score")(scores.command)
 app.command("report")(report.command)
+app.command("steer")(steer.command)
