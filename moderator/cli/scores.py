@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -29,10 +29,14 @@ _PRICE = "Of a million tokens, prompt=0.10,cached=0.02,completion=0.40."
 _HEAD: Final = ("f1", "precision", "recall", "missed", "answered", "macro_f1", "mcc", "balanced_accuracy", "accuracy",
                 "cohen_kappa", "specificity", "flagged", "base_rate", "auroc", "average_precision")  # fmt: skip
 _OF_ANCHOR: Final = ("f1", "macro_f1", "accuracy", "mcc", "auroc")
+_COMPARED: Final = ("f1", "macro_f1", "auroc")
 _OF_RULE: Final = ("precision", "recall", "f1", "mcc")
 _OF_SLICE: Final = ("f1", "precision", "recall", "specificity", "accuracy")
 _PIPE_WIDTH: Final = 150
 _ROWS: Final = 40
+_FEW: Final = "*"
+_LABELS: Final = 6
+"""Native labels, beyond which they are not listed one by one."""
 
 
 def command(
@@ -98,7 +102,7 @@ def _print(console: Console, report: Report) -> None:
     _table(console, "Against the labels", ("", "value", "95 % interval", "n", ""), map(_number, _metrics(report)))
     if report.checks:
         rows = (
-            (f"{check.rule or 'all'} {words.name(check.metric)}", words.number(check.least), words.said(check.estimate),
+            (f"{check.rule or 'all'} {words.name(check.metric)}", words.number(check.least), _said(check.estimate),
              words.STATUS[check.status])
             for check in report.checks
         )  # fmt: skip
@@ -107,12 +111,15 @@ def _print(console: Console, report: Report) -> None:
         _print_rules(console, report)
     _print_anchors(console, "Anchors, against the labels", report.anchors, _OF_ANCHOR)
     if report.native_floor:
-        floor = ((words.name(name), words.said(value)) for name, value in report.native_floor.items())
-        _table(console, f"Linear model on the native labels ({', '.join(judged.scale.values)})", ("", ""), floor)
+        labels = judged.scale.values
+        shown = [name for name in report.native_floor if len(labels) <= _LABELS or not name.startswith("f1 ")]
+        title = f"Linear model on the {len(labels)} native labels"
+        _table(console, title, ("", ""), ((words.name(name), _said(report.native_floor[name])) for name in shown))
     for agreement in report.agreement:
         _print_people(console, agreement)
     _print_rest(console, report)
     _print_slices(console, report)
+    console.print(Text(f"{_FEW} fewer than {judged.minimum:,}: inconclusive", "dim"))
     for caution in words.cautions(report):
         console.print(Text(plain(f"note: {caution}"), "yellow"))
     console.print()
@@ -130,35 +137,37 @@ def _number(row: tuple[str, Estimate]) -> tuple[str, ...]:
 def _print_rules(console: Console, report: Report) -> None:
     rows = (
         (plain(f"{rule.id} {rule.title}"), rule.severity, f"{rule.known:,}", f"{rule.positive:,}", f"{rule.cited:,}",
-         *(words.said(rule.metrics[metric], 2) for metric in _OF_RULE))
+         *(_said(rule.metrics[metric], 2) for metric in _OF_RULE))
         for rule in report.rules
     )  # fmt: skip
     columns = ("rule", "severity", "known", "hold", "cited", *map(words.name, _OF_RULE))
     _table(console, "Rules, where it is known whether they hold", columns, rows)
-    console.print(f"found violations for which a labelled rule was cited: {words.said(report.citations)}")
-    console.print(f"severity, quadratic kappa: {words.said(report.severity)}")
+    console.print(f"found violations for which a labelled rule was cited: {_said(report.citations)}")
+    console.print(f"severity, quadratic kappa: {_said(report.severity)}")
 
 
 def _print_anchors(console: Console, title: str, anchors: Sequence[Anchor], metrics: Sequence[str]) -> None:
     rows = []
     for anchor in anchors:
-        said = [words.said(anchor.metrics[metric]) if metric in anchor.metrics else words.MISSING for metric in metrics]
-        rows.append((words.ANCHORS[anchor.name], *said, plain(anchor.note)))
+        rows.append((words.ANCHORS[anchor.name], *(_said(anchor.metrics.get(metric)) for metric in metrics)))
         if anchor.paired:
-            less = {pair.metric: words.said(pair.difference, signed=True) for pair in anchor.paired}
-            p = next((words.p_value(pair.p_value) for pair in anchor.paired if pair.p_value is not None), "")
-            rows.append(("  model less this", *(less.get(metric, "") for metric in metrics), p and f"McNemar {p}"))
-    _table(console, title, ("", *map(words.name, metrics), ""), rows)
+            less = {pair.metric: _said(pair.difference, signed=True) for pair in anchor.paired}
+            rows.append(("  model less this", *(less.get(metric, "") for metric in metrics)))
+    _table(console, title, ("", *map(words.name, metrics)), rows)
+    for anchor in anchors:
+        p = next((f"McNemar {words.p_value(pair.p_value)}" for pair in anchor.paired if pair.p_value is not None), "")
+        if note := "; ".join(filter(None, (plain(anchor.note), p))):
+            console.print(Text(f"  {words.ANCHORS[anchor.name]}: {note}", "dim"))
 
 
 def _print_people(console: Console, agreement: Agreement) -> None:
     on = "whether it violates" if agreement.scale == "violates" else ", ".join(map(plain, agreement.labels))
     rows = [
-        ("pairs that agree", words.said(agreement.percent)),
-        ("alpha", words.said(agreement.alpha_nominal)),
-        *([("alpha, ordinal", words.said(agreement.alpha))] if agreement.alpha_level == "ordinal" else []),
-        ("Gwet's AC1", words.said(agreement.ac1)),
-        *((f"alpha, {plain(label)} against the rest", words.said(of)) for label, of in agreement.alpha_of.items()),
+        ("pairs that agree", _said(agreement.percent)),
+        ("alpha", _said(agreement.alpha_nominal)),
+        *([("alpha, ordinal", _said(agreement.alpha))] if agreement.alpha_level == "ordinal" else []),
+        ("Gwet's AC1", _said(agreement.ac1)),
+        *((f"alpha, {plain(label)} against the rest", _said(of)) for label, of in agreement.alpha_of.items()),
     ]
     title = f"People among themselves on: {on} ({agreement.items:,} items, {agreement.raters:.2f} annotators each)"
     _table(console, title, ("", ""), rows)
@@ -170,38 +179,39 @@ def _print_people(console: Console, agreement: Agreement) -> None:
         tested = agreement.alt_test
         verdict = {True: "passed", False: "not passed", None: words.MISSING}[tested.passed]
         console.print(
-            f"alternative annotator test, epsilon {tested.epsilon}: {verdict}; wins against {words.number(tested.winning_rate, 2)}"
-            f" of {len(tested.contests)} annotators, advantage {words.number(tested.advantage, 2)}"
+            f"alternative annotator test, epsilon {tested.epsilon}: {verdict}; wins against"
+            f" {words.number(tested.winning_rate, 2)} of {len(tested.contests)} annotators,"
+            f" advantage {words.number(tested.advantage, 2)}"
         )
     if agreement.consensus:
-        console.print(f"F1 against the Dawid-Skene consensus: {words.said(agreement.consensus['f1'])}")
+        console.print(f"F1 against the Dawid-Skene consensus: {_said(agreement.consensus['f1'])}")
 
 
 def _print_rest(console: Console, report: Report) -> None:
     rows: list[tuple[str, str]] = []
     if of := report.evidence:
         rows += [
-            (f"quotes, character F1, majority of {of.annotators:.1f} annotators ({of.n:,} items)", words.said(of.majority)),
-            ("quotes, character F1, union", words.said(of.union)),
-            ("quotes, character F1, each annotator", words.said(of.each)),
-            ("quotes, IOU F1", words.said(of.iou_f1)),
-            ("quotes that stand in the text", words.said(of.exact)),
+            (f"quotes, character F1, majority of {of.annotators:.1f} annotators ({of.n:,} items)", _said(of.majority)),
+            ("quotes, character F1, union", _said(of.union)),
+            ("quotes, character F1, each annotator", _said(of.each)),
+            ("quotes, IOU F1", _said(of.iou_f1)),
+            ("quotes that stand in the text", _said(of.exact)),
         ]
         held_out = of.held_out_human, of.held_out_model, of.held_out_difference
         names = ("a person, held out, character F1", "the model, likewise", "the model less the person")
-        rows += [(name, words.said(value)) for name, value in zip(names, held_out, strict=True) if value is not None]
-        rows += [("people in pairs, character F1", words.said(of.people))] if of.people else []
+        rows += [(name, _said(value)) for name, value in zip(names, held_out, strict=True) if value is not None]
+        rows += [("people in pairs, character F1", _said(of.people))] if of.people else []
     if calibration := report.calibration:
         rows += [
-            ("expected calibration error", words.said(calibration.error)),
-            ("Brier score", words.said(calibration.brier)),
+            ("expected calibration error", _said(calibration.error)),
+            ("Brier score", _said(calibration.brier)),
         ]
-    rows += [("AURC", words.said(report.selective.aurc)), ("AUGRC", words.said(report.selective.augrc))]
+    rows += [("AURC", _said(report.selective.aurc)), ("AUGRC", _said(report.selective.augrc))]
     for risk, point in report.selective.at_risk.items():
         said = f"{words.percent(point.coverage)} above {point.threshold:.3f}" if point else "none"
         rows.append((f"answered at {float(risk):.0%} errors, on these items", said))
     if report.prevalence:
-        rows.append(("violations among the others, corrected", words.said(report.prevalence)))
+        rows.append(("violations among the others, corrected", _said(report.prevalence)))
     cost = report.cost
     rows.append(("tokens: prompt, of these cached, written",
                  f"{cost.prompt_tokens:,}, {cost.cached_tokens:,}, {cost.completion_tokens:,}"))  # fmt: skip
@@ -220,7 +230,7 @@ def _print_slices(console: Console, report: Report) -> None:
                 plain(one.value),
                 f"{one.n:,}",
                 f"{one.violating:,}",
-                *(words.said(one.metrics[metric], 2) for metric in _OF_SLICE),
+                *(_said(one.metrics[metric], 2) for metric in _OF_SLICE),
             )
             for one in of_key[:_ROWS]
         ]
@@ -230,28 +240,53 @@ def _print_slices(console: Console, report: Report) -> None:
 
 
 def _print_summary(console: Console, reports: Sequence[Report]) -> None:
+    """A row a suite: the model beside the linear model and beside people."""
     rows = []
     for report in reports:
-        of = {anchor.name: anchor for anchor in report.anchors}
-        less = {pair.metric: pair.difference for pair in of["linear"].paired}
-        rows.append((
-            plain(report.judged.suite), f"{report.counts.known:,}", words.said(report.metrics["f1"]),
-            *(_or_none(of["linear"].metrics.get("f1")), _or_none(less.get("f1"), signed=True)),
-            words.number(report.metrics["auroc"].value), words.number(getattr(of["linear"].metrics.get("auroc"), "value", None)),
-            _or_none(less.get("auroc"), signed=True),
-        ))  # fmt: skip
-    columns = ("suite", "known", "F1", "linear F1", "difference", "AUROC", "linear", "difference")
-    _table(console, "All suites", columns, rows)
+        linear = next(anchor for anchor in report.anchors if anchor.name == "linear")
+        less = {pair.metric: pair.difference for pair in linear.paired}
+        rows.append(
+            (
+                plain(report.judged.suite),
+                f"{report.counts.known:,}",
+                *(cell for metric in _COMPARED for cell in _beside(report, linear, less, metric)),
+            )
+        )
+    columns = ("suite", "known", *(name for one in map(words.name, _COMPARED) for name in (one, "linear", "model less linear")))
+    _table(console, "All suites, beside the linear model", columns, rows)
+    people = [(report, one) for report in reports for one in report.agreement if one.scale == "violates" and one.anchors]
+    rows = [(plain(report.judged.suite), _said(one.alpha), *_beside_people(one)) for report, one in people]
+    if rows:
+        columns = ("suite", "alpha", "person, held out", "model, likewise", "model less person")
+        _table(console, "Accuracy against the majority of the others", columns, rows)
 
 
-def _or_none(estimate: Estimate | None, *, signed: bool = False) -> str:
-    return words.MISSING if estimate is None else words.said(estimate, signed=signed)
+def _beside(report: Report, linear: Anchor, less: Mapping[str, Estimate], metric: str) -> tuple[str, ...]:
+    values = report.metrics[metric].value, getattr(linear.metrics.get(metric), "value", None)
+    return *map(words.number, values), _said(less.get(metric), signed=True)
+
+
+def _beside_people(agreement: Agreement) -> tuple[str, ...]:
+    of = {anchor.name: anchor.metrics["accuracy"] for anchor in agreement.anchors if anchor.metrics}
+    human = next(anchor for anchor in agreement.anchors if anchor.name == "human")
+    less = next((pair.difference for pair in human.paired if pair.metric == "accuracy"), None)
+    return _said(of["human"]), _said(of["model"]), _said(less, signed=True)
+
+
+def _said(estimate: Estimate | None, digits: int = 3, *, signed: bool = False) -> str:
+    """Value and interval; a star where too few items stand behind them."""
+    if estimate is None or estimate.value is None:
+        return words.MISSING
+    star = _FEW if estimate.inconclusive else ""
+    return f"{words.number(estimate.value, digits, signed=signed)} {words.interval(estimate, digits, signed=signed)}{star}"
 
 
 def _table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=any(columns))
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
+    console.print()
+    console.print(Text(title, "bold"))
     console.print(table)
