@@ -12,20 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from moderator.cli import options
+from moderator.cli import scoring
 from moderator.cli.show import plain
 from moderator.errors import DataError
-from moderator.metrics import Estimate, Resampling
-from moderator.records import read_outcomes
+from moderator.metrics import Estimate
 from moderator.report import words
 from moderator.runs import load_run
-from moderator.scoring import REPORTS, Annotators, Reports, Scoring, score_run, without_texts
+from moderator.scoring import REPORTS, Reports, score_run, without_texts
 from moderator.scoring.model import Agreement, Anchor, Report
 
-_PRICES: Final = ("prompt", "cached", "completion")
-_ANNOTATORS = "Who gave the labels, for the alternative annotator test: a crowd is the hardest to stand in for."
-_STREAM = "Outcomes of contents as the platform meets them: corrects the share of violations for the errors measured here."
-_PRICE = "Of a million tokens, prompt=0.10,cached=0.02,completion=0.40."
 _HEAD: Final = ("f1", "precision", "recall", "missed", "answered", "macro_f1", "mcc", "balanced_accuracy", "accuracy",
                 "cohen_kappa", "specificity", "flagged", "base_rate", "auroc", "average_precision")  # fmt: skip
 _OF_ANCHOR: Final = ("f1", "macro_f1", "accuracy", "mcc", "auroc")
@@ -41,24 +36,19 @@ _LABELS: Final = 6
 
 def command(
     run: Annotated[list[Path], typer.Argument(help="Folders of runs; several give a row a suite.")],
-    suite: Annotated[list[str] | None, typer.Option("--suite", help="Only these suites of the runs.")] = None,
-    annotators: Annotated[Annotators, typer.Option("--annotators", help=_ANNOTATORS)] = "crowd",
-    prices: Annotated[list[str] | None, typer.Option("--price", help=_PRICE)] = None,
-    stream: Annotated[Path | None, typer.Option("--stream", help=_STREAM)] = None,
-    linear: Annotated[bool, typer.Option(help="Fit the linear model that a moderator should beat.")] = True,
-    resamples: Annotated[int, typer.Option("--resamples", min=0, help="For intervals; 0: none but Wilson's.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resampling.")] = 0,
+    suite: scoring.Suites = None,
+    annotators: scoring.AnnotatorsName = "crowd",
+    prices: scoring.Prices = None,
+    stream: scoring.Stream = None,
+    linear: scoring.Linear = True,
+    resamples: scoring.Resamples = 10_000,
+    seed: scoring.Seed = 0,
     partial: Annotated[bool, typer.Option("--partial", help="Score a run that is not finished.")] = False,
     texts: Annotated[bool, typer.Option("--texts", help="JSON with the texts of disagreements.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Score runs against the labels of their suites: agreement, rules, slices, people, anchors, evidence, calibration."""
-    scoring = Scoring(
-        how=Resampling(resamples=resamples, index_resamples=min(resamples, 1_000), seed=seed),
-        annotators=annotators,
-        prices=_prices(prices),
-        stream=list(read_outcomes(stream)) if stream else (),
-    )
+    how = scoring.scoring(annotators, prices, stream, resamples, seed)
     opened = [load_run(path, partial=partial) for path in run]
     wanted = suite or []
     known = {one.slug for found in opened for one in found.suites}
@@ -68,7 +58,7 @@ def command(
         report
         for found in opened
         if (slugs := [one.slug for one in found.suites if not wanted or one.slug in wanted])
-        for report in score_run(found, scoring, suites=slugs, linear=linear)
+        for report in score_run(found, how, suites=slugs, linear=linear)
     ]
     if json:
         shown = reports if texts else [without_texts(report) for report in reports]
@@ -79,15 +69,6 @@ def command(
         _print(console, report)
     if len(reports) > 1:
         _print_summary(console, reports)
-
-
-def _prices(values: list[str] | None) -> dict[str, float]:
-    found = options.pairs("--price", values)
-    options.choices("--price", list(found), _PRICES)
-    try:
-        return {kind: float(value) for kind, value in found.items()}
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--price") from None
 
 
 def _print(console: Console, report: Report) -> None:
