@@ -20,6 +20,7 @@ from moderator.report import words
 from moderator.runs import load_run
 from moderator.scoring import REPORTS, Reports, score_run, without_texts
 from moderator.scoring.model import Agreement, Anchor, Report
+from moderator.suite import open_suite
 
 _HEAD: Final = ("f1", "precision", "recall", "missed", "answered", "macro_f1", "mcc", "balanced_accuracy", "accuracy",
                 "cohen_kappa", "specificity", "flagged", "base_rate", "auroc", "average_precision")  # fmt: skip
@@ -41,6 +42,7 @@ def command(
     prices: scoring.Prices = None,
     stream: scoring.Stream = None,
     linear: scoring.Linear = True,
+    linear_from: scoring.LinearFrom = None,
     resamples: scoring.Resamples = 10_000,
     seed: scoring.Seed = 0,
     partial: Annotated[bool, typer.Option("--partial", help="Score a run that is not finished.")] = False,
@@ -49,6 +51,7 @@ def command(
 ) -> None:
     """Score runs against the labels of their suites: agreement, rules, slices, people, anchors, evidence, calibration."""
     how = scoring.scoring(annotators, prices, stream, resamples, seed)
+    other = open_suite(linear_from) if linear_from else None
     opened = [load_run(path, partial=partial) for path in run]
     wanted = suite or []
     known = {one.slug for found in opened for one in found.suites}
@@ -58,7 +61,7 @@ def command(
         report
         for found in opened
         if (slugs := [one.slug for one in found.suites if not wanted or one.slug in wanted])
-        for report in score_run(found, how, suites=slugs, linear=linear)
+        for report in score_run(found, how, suites=slugs, linear=linear, linear_from=other)
     ]
     if json:
         shown = reports if texts else [without_texts(report) for report in reports]
@@ -243,8 +246,12 @@ def _print_summary(console: Console, reports: Sequence[Report]) -> None:
 
 
 def _beside(report: Report, linear: Anchor, less: Mapping[str, Estimate], metric: str) -> tuple[str, ...]:
-    values = report.metrics[metric].value, getattr(linear.metrics.get(metric), "value", None)
-    return *map(words.number, values), _said(less.get(metric), signed=True)
+    """The model's value, the linear model's, and what lies between, all over the items that both judged."""
+    if metric not in linear.metrics:
+        return words.number(report.metrics[metric].value), words.MISSING, words.MISSING
+    of, more = linear.metrics[metric].value, less[metric].value
+    both = None if of is None or more is None else of + more
+    return words.number(both), words.number(of), _said(less[metric], signed=True)
 
 
 def _beside_people(agreement: Agreement) -> tuple[str, ...]:
