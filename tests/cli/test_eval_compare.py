@@ -102,7 +102,7 @@ def test_one_log_is_compared_under_two_policies_without_the_model(command: Comma
     found = one(done)
     assert {flip["change"] for flip in found["flips"]} == {"action"}
     assert len(found["flips"]) == 20
-    assert found["flips"][0]["before"]["action"], found["flips"][0]["after"]["action"] == ("label", "remove")
+    assert (found["flips"][0]["before"]["action"], found["flips"][0]["after"]["action"]) == ("label", "remove")
     assert found["first"]["name"] != found["second"]["name"]
     shop("loose", LOOSENED)
     done = command("eval", "compare", run, "--policy", "tools/tools.md", "--policy", "loose/tools.md")
