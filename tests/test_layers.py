@@ -30,7 +30,7 @@ LAYERS = (
     ("running", "suite"),
     ("runs",),
     ("scoring",),
-    ("comparing",),
+    ("comparing", "steering"),
     ("report",),
     ("cli",),
     ("__main__",),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import os
 import sys
+from functools import cached_property
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from moderator import __version__
-from moderator.cli import engines, eval, judging, policies
+from moderator.cli import engines, judging, policies
 from moderator.cli.show import plain
 from moderator.errors import ModeratorError
 
@@ -24,7 +28,26 @@ app = typer.Typer(
 app.command("check")(judging.check)
 app.command("judge")(judging.judge)
 app.add_typer(policies.app, name="policy")
-app.add_typer(eval.app, name="eval")
+
+
+class _Eval(TyperGroup):
+    """The commands of `moderator.cli.eval`, which takes long to import: it is imported when one of them is wanted."""
+
+    @cached_property
+    def _group(self) -> TyperGroup:
+        return typer.main.get_group(import_module("moderator.cli.eval").app)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return self._group.list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return self._group.get_command(ctx, cmd_name)
+
+
+app.add_typer(
+    typer.Typer(cls=_Eval, help="Measure moderators against labelled content.", no_args_is_help=True, callback=lambda: None),
+    name="eval",
+)
 app.command("engines")(engines.engines)
 
 

@@ -18,7 +18,7 @@ PACKAGES: Final = (
     *("moderator", "numpy", "scipy", "scikit-learn", "pydantic", "llguidance", "tokenizers"),
     *("torch", "transformers", "peft", "vllm", "openai"),
 )
-_SECRET: Final = re.compile(r"key|token|secret|password|authorization", re.IGNORECASE)
+_SECRET: Final = re.compile(r"((?:key|token(?!s|iz)|secret|password|authorization)[^=\s]*=).+", re.IGNORECASE)
 _CREDENTIALS: Final = re.compile(r"(?<=//)[^/@\s]+(?=@)")
 
 
@@ -71,10 +71,7 @@ def discreet(arguments: Sequence[str]) -> tuple[str, ...]:
 
 
 def _discreet(argument: str, home: str) -> str:
-    name, equals, value = argument.partition("=")
-    if equals and value and _SECRET.search(name):
-        return f"{name}=***"
-    argument = _CREDENTIALS.sub("***", argument)
+    argument = _CREDENTIALS.sub("***", _SECRET.sub(r"\1***", argument))
     if len(home) < 2:
         return argument
     return re.sub(rf"{re.escape(home)}(?=$|[/\\:,+])", "~", argument)

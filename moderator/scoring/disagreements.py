@@ -76,7 +76,7 @@ def _clustered(wrong: Sequence[Pair], direction: Direction) -> list[Cluster]:
 
     if len(wrong) < _FEWEST_TO_CLUSTER:
         return []
-    vectorizer = TfidfVectorizer(min_df=2, max_df=0.5, sublinear_tf=True, token_pattern=r"(?u)\b[^\W\d]\w+\b")
+    vectorizer = TfidfVectorizer(min_df=2, max_df=0.8, sublinear_tf=True, token_pattern=r"(?u)\b[^\W\d]\w+\b")
     try:
         weights = vectorizer.fit_transform([pair.item.text for pair in wrong])
     except ValueError:  # no word is in two texts

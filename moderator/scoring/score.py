@@ -147,7 +147,8 @@ def check_targets(targets: Targets, metrics: Metrics, rules: Sequence[RuleScore]
     checks = [_check(name, None, least, metrics, METRICS) for name, least in targets.metrics.items()]
     for rule, wanted in targets.rules.items():
         if rule not in of_rule:
-            raise DataError(f"targets: the policy has no rule {rule!r}{nearest(rule, tuple(of_rule))}")
+            hint = f"rules are {', '.join(of_rule)}"
+            raise DataError(f"targets: the policy has no rule {rule!r}{nearest(rule, tuple(of_rule))}\n  {hint}")
         checks += [_check(name, rule, least, of_rule[rule], _RULE_METRICS) for name, least in wanted.items()]
     return checks
 
