@@ -67,8 +67,11 @@ def command(
 ) -> None:
     """Compare B with A, item by item: flips by direction and rule, and whether B is shown to be better or worse.
 
-    Exits with 100 when B is worse (its metric, or more failures), or when enforcement of the policy or of a rule is shown to
-    have shifted and --allow-shift is not given; with 0 otherwise, also when it is inconclusive.
+    Exits with 100 when B is worse: in its metric, or by more failures;
+
+    and, without --allow-shift, when enforcement of the policy or of a rule is shown to have shifted.
+
+    Exits with 0 otherwise, also when it is inconclusive.
     """
     if (len(logs), len(policy or [])) not in ((2, 0), (1, 2)):
         raise typer.BadParameter("two runs or files, or one with two --policy", param_hint="A [B]")

@@ -29,9 +29,11 @@ def command(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     baseline: Annotated[Path | None, typer.Option("--baseline", "-b", help=_BASELINE)] = None,
     least: Annotated[list[str] | None, typer.Option("--least", help=_LEAST)] = None,
-    metric: Annotated[list[str] | None, typer.Option("--metric", help=f"{_METRIC} [default: f1]")] = None,
+    metric: Annotated[list[str] | None, typer.Option("--metric", help=f"{_METRIC} (default: f1)")] = None,
     margin: Annotated[float, typer.Option("--margin", min=0, help=_MARGIN)] = 0.02,
-    minimum: Annotated[int | None, typer.Option("--minimum", min=1, help="Items a number must rest on [the suite's].")] = None,
+    minimum: Annotated[
+        int | None, typer.Option("--minimum", min=1, help="Items a number must rest on (default: the suite's).")
+    ] = None,
     failures: Annotated[float, typer.Option("--failures", min=0, max=1, help="The share that may fail.")] = 0.01,
     confident: Annotated[bool, typer.Option("--confident", help=_CONFIDENT)] = False,
     allow_inconclusive: Annotated[
@@ -44,8 +46,9 @@ def command(
 ) -> None:
     """Hold a run against its suites' targets, and against a baseline run.
 
-    Exits with 100 when a check falls short or, without --allow-inconclusive, cannot be decided. Besides targets and the margin
-    to the baseline, the share of failures is checked, and that no item is missing.
+    Exits with 100 when a check falls short or, without --allow-inconclusive, cannot be decided.
+
+    Besides targets and the baseline, the share of failures is checked, and that no item is missing.
     """
     terms = Terms(
         least=_targets(least),

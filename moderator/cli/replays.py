@@ -36,10 +36,12 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Replace what --out names.")] = False,
     suite: comparisons.Suites = None,
     engine_option: options.EngineOptions = None,
-    family: Annotated[str | None, typer.Option("--family", help="Prompt family [the log's].")] = None,
-    mode: Annotated[Mode | None, typer.Option("--mode", help="fast or reasoned [the log's].")] = None,
-    plan: Annotated[Plan | None, typer.Option("--plan", help="policy, rule or auto [the log's].")] = None,
-    samples: Annotated[int | None, typer.Option("--samples", min=1, help="Votes for each content [the log's].")] = None,
+    family: Annotated[str | None, typer.Option("--family", help="Prompt family (default: the log's).")] = None,
+    mode: Annotated[Mode | None, typer.Option("--mode", help="fast or reasoned (default: the log's).")] = None,
+    plan: Annotated[Plan | None, typer.Option("--plan", help="policy, rule or auto (default: the log's).")] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, help="Votes for each content (default: the log's).")
+    ] = None,
     cache: Annotated[Path | None, typer.Option("--cache", help="Take answers from this file, and keep them in it.")] = None,
     metric: comparisons.MetricName = "f1",
     allow_shift: comparisons.AllowShift = False,
@@ -54,8 +56,9 @@ def command(
 ) -> None:
     """Decide a log again under another policy, model or prompt, and compare the outcomes with those of the log.
 
-    Where the model would be asked the same, the outcomes are resolved again from what it reported, without it. Exits as
-    `compare` does.
+    Where the model would be asked the same, outcomes are resolved from what it reported, without it.
+
+    Exits as `compare` does.
     """
     asked = {"--family": family, "--mode": mode, "--plan": plan, "--samples": samples, "--cache": cache}
     if engine is None and (given := next((name for name, value in asked.items() if value is not None), None)):
