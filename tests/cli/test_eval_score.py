@@ -109,8 +109,18 @@ def test_the_linear_model_is_fitted_once(command: Command, run: Path) -> None:
 def test_several_runs_have_a_row_each(command: Command, run: Path, tmp_path: Path) -> None:
     command("eval", "run", suite(tmp_path / "more.yaml", targets={"recall": 0.9}), *ENGINE, "--out", "other")
     done = command("eval", "score", run, "other")
-    assert list(table(done.out, "All suites, beside the linear model")) == ["suite", "posts", "more"]
+    assert list(table(done.out, "Against the labels, beside a linear model")) == ["suite", "posts", "more"]
     assert "Falls short on 1 of 1 target" in done.out
+    written = command("eval", "score", run, "other", "--markdown", tmp_path / "new" / "rows.md")
+    assert written.code == 0
+    markdown = (tmp_path / "new" / "rows.md").read_text(encoding="utf-8")
+    assert [line.split("|")[1].strip() for line in markdown.splitlines() if line.startswith(("| posts", "| more"))] == [
+        "posts",
+        "more",
+        "posts",
+        "more",
+    ]
+    assert SECRET not in markdown
     assert "posts" not in command("eval", "score", run, "other", "--suite", "more").out
 
 
