@@ -9,26 +9,20 @@ from typing import Annotated, Final
 
 import typer
 
-from moderator.cli import options
-from moderator.comparing.compare import compare
+from moderator.cli import scoring
+from moderator.comparing.logs import compare_logs, only_one_has, open_log
 from moderator.comparing.model import Comparison
 from moderator.content import well_formed
 from moderator.errors import DataError
 from moderator.metrics import Resampling
-from moderator.records import read_outcomes
 from moderator.report import report_html, report_markdown
-from moderator.runs import Run, load_run
-from moderator.scoring import Annotators, Report, Scoring, score_run
+from moderator.runs import load_run
+from moderator.scoring import score_run
+from moderator.suite import open_suite
 
 _OUT: Final = "Where to write: FILE.html, FILE.md, or one of each."
 _BASELINE: Final = "The last run: what flipped since, and whether that is shown to be better or worse."
 _TEXTS: Final = "Put the texts of errors into the page, blurred until asked for. Markdown never has any."
-_ANNOTATORS: Final = "Who gave the labels, for the alternative annotator test: a crowd is the hardest to stand in for."
-_STREAM: Final = (
-    "Outcomes of contents as the platform meets them: corrects the share of violations for the errors measured here."
-)
-_PRICE: Final = "Of a million tokens, prompt=0.10,cached=0.02,completion=0.40."
-_PRICES: Final = ("prompt", "cached", "completion")
 _HTML: Final = (".html", ".htm")
 _MARKDOWN: Final = (".md", ".markdown")
 
@@ -37,35 +31,32 @@ def command(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     out: Annotated[list[Path], typer.Option("--out", "-o", help=_OUT)],
     baseline: Annotated[Path | None, typer.Option("--baseline", help=_BASELINE)] = None,
-    suite: Annotated[list[str] | None, typer.Option("--suite", help="Only these suites of the run.")] = None,
+    suite: scoring.Suites = None,
     texts: Annotated[bool, typer.Option(help=_TEXTS)] = True,
-    annotators: Annotated[Annotators, typer.Option("--annotators", help=_ANNOTATORS)] = "crowd",
-    prices: Annotated[list[str] | None, typer.Option("--price", help=_PRICE)] = None,
-    stream: Annotated[Path | None, typer.Option("--stream", help=_STREAM)] = None,
-    linear: Annotated[bool, typer.Option(help="Fit the linear model that a moderator should beat.")] = True,
-    resamples: Annotated[int, typer.Option("--resamples", min=0, help="For intervals; 0: none but Wilson's.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resampling.")] = 0,
+    annotators: scoring.AnnotatorsName = "crowd",
+    prices: scoring.Prices = None,
+    stream: scoring.Stream = None,
+    linear: scoring.Linear = True,
+    linear_from: scoring.LinearFrom = None,
+    resamples: scoring.Resamples = 10_000,
+    seed: scoring.Seed = 0,
     partial: Annotated[bool, typer.Option("--partial", help="Report on a run that is not finished.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
 ) -> None:
     """Write what a run is worth: one HTML file with everything in it, or a short Markdown. Prints the paths."""
     _check_paths(out, force=force)
-    how = Resampling(resamples=resamples, index_resamples=min(resamples, 1_000), seed=seed)
-    scoring = Scoring(
-        how=how, annotators=annotators, prices=_prices(prices), stream=list(read_outcomes(stream)) if stream else ()
-    )
-    judged = load_run(run, partial=partial)
-    before = load_run(baseline) if baseline else None
-    reports = score_run(judged, scoring, suites=suite or (), linear=linear)
-    comparisons = _comparisons(before, judged, reports, how) if before else ()
+    how = scoring.scoring(annotators, prices, stream, resamples, seed)
+    other = open_suite(linear_from) if linear_from else None
+    reports = score_run(load_run(run, partial=partial), how, suites=suite or (), linear=linear, linear_from=other)
+    slugs = [report.judged.suite for report in reports]
+    comparisons = _comparisons(baseline, run, slugs, how.how, partial=partial) if baseline else ()
     page = next((path for path in out if path.suffix in _HTML), None)
     for path in out:
-        link = os.path.relpath(page, path.parent) if page else ""
-        written = (
-            report_html(reports, comparisons, texts=texts)
-            if path.suffix in _HTML
-            else report_markdown(reports, comparisons, link=link)
-        )
+        if path == page:
+            written = report_html(reports, comparisons, texts=texts)
+        else:
+            link = os.path.relpath(page, path.parent) if page else ""
+            written = report_markdown(reports, comparisons, link=link)
         _write(path, written)
         print(path)
 
@@ -80,41 +71,14 @@ def _check_paths(paths: list[Path], *, force: bool) -> None:
         raise typer.BadParameter("one .html and one .md at most", param_hint="--out")
 
 
-def _prices(values: list[str] | None) -> dict[str, float]:
-    found = options.pairs("--price", values)
-    options.choices("--price", list(found), _PRICES)
-    try:
-        return {kind: float(value) for kind, value in found.items()}
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--price") from None
-
-
-def _comparisons(before: Run, now: Run, reports: tuple[Report, ...], how: Resampling) -> tuple[Comparison, ...]:
-    """With the same suites of the run before; a suite that it does not have is told on stderr."""
-    there = {suite.slug for suite in before.suites}
-    wanted = [report.judged.suite for report in reports]
-    if missing := [slug for slug in wanted if slug not in there]:
-        print(f"{before.path}: has no suite {', '.join(missing)}: not compared", file=sys.stderr)
-    if len(missing) == len(wanted):
-        raise DataError(f"{before.path}: has none of the suites of {now.path}\n  it has {', '.join(sorted(there))}")
-    return tuple(_comparison(before, now, slug, how) for slug in wanted if slug in there)
-
-
-def _comparison(before: Run, now: Run, slug: str, how: Resampling) -> Comparison:
-    contents = {item.id: item.content() for item in before.judged(slug)}
-    items = now.judged(slug)
-    changed = [item.id for item in items if item.id in contents and contents[item.id] != item.content()]
-    suite = now.suite(slug)
-    return compare(
-        suite,
-        before.outcomes(slug),
-        now.outcomes(slug),
-        names=(str(before.path), str(now.path)),
-        rules=now.manifest.policies[now.manifest.suite(slug).policy].rules,
-        how=Resampling(resamples=how.resamples, index_resamples=how.index_resamples, seed=how.seed, minimum=suite.minimum),
-        texts={item.id: item.text for item in items},
-        changed=changed,
-    )
+def _comparisons(baseline: Path, run: Path, suites: list[str], how: Resampling, *, partial: bool) -> tuple[Comparison, ...]:
+    """With the same suites of the run before; those that it does not have are told on stderr."""
+    before, now = open_log(baseline), open_log(run, suites=suites, partial=partial)
+    found = compare_logs(before, now, how=how, texts=True)
+    for missing in only_one_has(before, now):
+        if missing.startswith(f"only {now.name} "):
+            print(f"not compared: {missing}", file=sys.stderr)
+    return found
 
 
 def _write(path: Path, text: str) -> None:

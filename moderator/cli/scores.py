@@ -12,20 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from moderator.cli import options
+from moderator.cli import scoring
 from moderator.cli.show import plain
 from moderator.errors import DataError
-from moderator.metrics import Estimate, Resampling
-from moderator.records import read_outcomes
+from moderator.metrics import Estimate
 from moderator.report import words
 from moderator.runs import load_run
-from moderator.scoring import REPORTS, Annotators, Reports, Scoring, score_run, without_texts
+from moderator.scoring import REPORTS, Reports, score_run, without_texts
 from moderator.scoring.model import Agreement, Anchor, Report
+from moderator.suite import open_suite
 
-_PRICES: Final = ("prompt", "cached", "completion")
-_ANNOTATORS = "Who gave the labels, for the alternative annotator test: a crowd is the hardest to stand in for."
-_STREAM = "Outcomes of contents as the platform meets them: corrects the share of violations for the errors measured here."
-_PRICE = "Of a million tokens, prompt=0.10,cached=0.02,completion=0.40."
 _HEAD: Final = ("f1", "precision", "recall", "missed", "answered", "macro_f1", "mcc", "balanced_accuracy", "accuracy",
                 "cohen_kappa", "specificity", "flagged", "base_rate", "auroc", "average_precision")  # fmt: skip
 _OF_ANCHOR: Final = ("f1", "macro_f1", "accuracy", "mcc", "auroc")
@@ -41,24 +37,21 @@ _LABELS: Final = 6
 
 def command(
     run: Annotated[list[Path], typer.Argument(help="Folders of runs; several give a row a suite.")],
-    suite: Annotated[list[str] | None, typer.Option("--suite", help="Only these suites of the runs.")] = None,
-    annotators: Annotated[Annotators, typer.Option("--annotators", help=_ANNOTATORS)] = "crowd",
-    prices: Annotated[list[str] | None, typer.Option("--price", help=_PRICE)] = None,
-    stream: Annotated[Path | None, typer.Option("--stream", help=_STREAM)] = None,
-    linear: Annotated[bool, typer.Option(help="Fit the linear model that a moderator should beat.")] = True,
-    resamples: Annotated[int, typer.Option("--resamples", min=0, help="For intervals; 0: none but Wilson's.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resampling.")] = 0,
+    suite: scoring.Suites = None,
+    annotators: scoring.AnnotatorsName = "crowd",
+    prices: scoring.Prices = None,
+    stream: scoring.Stream = None,
+    linear: scoring.Linear = True,
+    linear_from: scoring.LinearFrom = None,
+    resamples: scoring.Resamples = 10_000,
+    seed: scoring.Seed = 0,
     partial: Annotated[bool, typer.Option("--partial", help="Score a run that is not finished.")] = False,
     texts: Annotated[bool, typer.Option("--texts", help="JSON with the texts of disagreements.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Score runs against the labels of their suites: agreement, rules, slices, people, anchors, evidence, calibration."""
-    scoring = Scoring(
-        how=Resampling(resamples=resamples, index_resamples=min(resamples, 1_000), seed=seed),
-        annotators=annotators,
-        prices=_prices(prices),
-        stream=list(read_outcomes(stream)) if stream else (),
-    )
+    how = scoring.scoring(annotators, prices, stream, resamples, seed)
+    other = open_suite(linear_from) if linear_from else None
     opened = [load_run(path, partial=partial) for path in run]
     wanted = suite or []
     known = {one.slug for found in opened for one in found.suites}
@@ -68,7 +61,7 @@ def command(
         report
         for found in opened
         if (slugs := [one.slug for one in found.suites if not wanted or one.slug in wanted])
-        for report in score_run(found, scoring, suites=slugs, linear=linear)
+        for report in score_run(found, how, suites=slugs, linear=linear, linear_from=other)
     ]
     if json:
         shown = reports if texts else [without_texts(report) for report in reports]
@@ -79,15 +72,6 @@ def command(
         _print(console, report)
     if len(reports) > 1:
         _print_summary(console, reports)
-
-
-def _prices(values: list[str] | None) -> dict[str, float]:
-    found = options.pairs("--price", values)
-    options.choices("--price", list(found), _PRICES)
-    try:
-        return {kind: float(value) for kind, value in found.items()}
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--price") from None
 
 
 def _print(console: Console, report: Report) -> None:
@@ -262,8 +246,12 @@ def _print_summary(console: Console, reports: Sequence[Report]) -> None:
 
 
 def _beside(report: Report, linear: Anchor, less: Mapping[str, Estimate], metric: str) -> tuple[str, ...]:
-    values = report.metrics[metric].value, getattr(linear.metrics.get(metric), "value", None)
-    return *map(words.number, values), _said(less.get(metric), signed=True)
+    """The model's value, the linear model's, and what lies between, all over the items that both judged."""
+    if metric not in linear.metrics:
+        return words.number(report.metrics[metric].value), words.MISSING, words.MISSING
+    of, more = linear.metrics[metric].value, less[metric].value
+    both = None if of is None or more is None else of + more
+    return words.number(both), words.number(of), _said(less[metric], signed=True)
 
 
 def _beside_people(agreement: Agreement) -> tuple[str, ...]:

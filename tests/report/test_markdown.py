@@ -15,7 +15,7 @@ HOSTILE = "a|b `c` <script>alert(1)</script> [x](http://x.test) @all #1 *b* _i_ 
 
 
 def render(markdown: str) -> str:
-    return MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown)
+    return str(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown))
 
 
 def test_a_report_says_verdict_targets_anchors_rules_and_flips(report: Report, comparison: Comparison) -> None:

@@ -58,8 +58,8 @@ def hostile(report: Report) -> Report:
     """With such words wherever words of others can be."""
     case = Disagreement(
         id=HOSTILE, direction="over", text=HOSTILE, thread=(HOSTILE,), label="no", votes={HOSTILE: 2},
-        rules_labelled=(HOSTILE,), outcome=HOSTILE, rules=(HOSTILE,), score=None, confidence=0.9, evidence=(Mark(3, 30, HOSTILE),),
-        marked=(Mark(0, 9, None),), rationale=HOSTILE,
+        rules_labelled=(HOSTILE,), outcome=HOSTILE, rules=(HOSTILE,), score=None, confidence=0.9,
+        evidence=(Mark(3, 30, HOSTILE),), marked=(Mark(0, 9, None),), rationale=HOSTILE,
     )  # fmt: skip
     judged = replace(
         report.judged, suite=HOSTILE, title=HOSTILE, version=HOSTILE, policy=HOSTILE, digest=HOSTILE,
