@@ -32,7 +32,7 @@ def command(
     metric: Annotated[list[str] | None, typer.Option("--metric", help=f"{_METRIC} (default: f1)")] = None,
     margin: Annotated[float, typer.Option("--margin", min=0, help=_MARGIN)] = 0.02,
     minimum: Annotated[
-        int | None, typer.Option("--minimum", min=1, help="Items a number must rest on (default: the suite's).")
+        int | None, typer.Option("--minimum", min=1, help="Items it must rest on (default: the suite's).")
     ] = None,
     failures: Annotated[float, typer.Option("--failures", min=0, max=1, help="The share that may fail.")] = 0.01,
     confident: Annotated[bool, typer.Option("--confident", help=_CONFIDENT)] = False,

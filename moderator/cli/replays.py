@@ -39,9 +39,7 @@ def command(
     family: Annotated[str | None, typer.Option("--family", help="Prompt family (default: the log's).")] = None,
     mode: Annotated[Mode | None, typer.Option("--mode", help="fast or reasoned (default: the log's).")] = None,
     plan: Annotated[Plan | None, typer.Option("--plan", help="policy, rule or auto (default: the log's).")] = None,
-    samples: Annotated[
-        int | None, typer.Option("--samples", min=1, help="Votes for each content (default: the log's).")
-    ] = None,
+    samples: Annotated[int | None, typer.Option("--samples", min=1, help="Votes a content (default: the log's).")] = None,
     cache: Annotated[Path | None, typer.Option("--cache", help="Take answers from this file, and keep them in it.")] = None,
     metric: comparisons.MetricName = "f1",
     allow_shift: comparisons.AllowShift = False,

@@ -110,10 +110,11 @@ def _verdict(comparison: Comparison, how: Resampling) -> tuple[Conclusion, str]:
         return "inconclusive", "no item was judged by both"
     if comparison.identical:
         return "no difference shown", f"identical outcomes on {joined:,} items"
+    measured = next((one for one in comparison.metrics if one.metric == comparison.metric), None)
     if comparison.failures.conclusion == "worse":
-        return "worse", f"more failures: {said(comparison.failures)}"
+        too = f"; {said(measured)}" if measured and measured.conclusion == "worse" else ""
+        return "worse", f"more failures: {said(comparison.failures)}{too}"
     if labelled:
-        measured = next((one for one in comparison.metrics if one.metric == comparison.metric), None)
         if measured is None:
             return "inconclusive", "no scores on both sides"
         few = f"; {measured.difference.n:,} of {how.minimum:,} units" if measured.difference.n < how.minimum else ""

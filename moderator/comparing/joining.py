@@ -104,11 +104,13 @@ def provenances(outcomes: Iterable[Outcome]) -> tuple[Provenance, ...]:
     """What made the outcomes, the most frequent first."""
     distinct: list[Provenance] = []
     found: Counter[int] = Counter()
+    number = -1
     for outcome in outcomes:
-        made = outcome.provenance
-        number = next((number for number, other in enumerate(distinct) if vars(other) == vars(made)), len(distinct))
-        if number == len(distinct):
-            distinct.append(made)
+        made = vars(outcome.provenance)
+        if number < 0 or vars(distinct[number]) != made:  # most are like the one before
+            number = next((place for place, other in enumerate(distinct) if vars(other) == made), len(distinct))
+            if number == len(distinct):
+                distinct.append(outcome.provenance)
         found[number] += 1
     return tuple(distinct[number] for number, _ in found.most_common())
 
@@ -140,13 +142,16 @@ def short(digest: str) -> str:
 
 def spent(outcomes: Iterable[Outcome]) -> Usage:
     """What the verdicts took, together."""
-    used = [outcome.usage for outcome in outcomes if isinstance(outcome, Verdict)]
-    return Usage(
-        prompt_tokens=sum(one.prompt_tokens for one in used),
-        cached_tokens=sum(one.cached_tokens for one in used),
-        completion_tokens=sum(one.completion_tokens for one in used),
-        latency_ms=sum(one.latency_ms for one in used),
-    )
+    prompt = cached = completion = 0
+    milliseconds = 0.0
+    for outcome in outcomes:
+        if isinstance(outcome, Verdict):
+            used = outcome.usage
+            prompt += used.prompt_tokens
+            cached += used.cached_tokens
+            completion += used.completion_tokens
+            milliseconds += used.latency_ms
+    return Usage(prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion, latency_ms=milliseconds)
 
 
 def balance(lost: Booleans, gained: Booleans, clusters: Ints | None) -> tuple[int, int]:

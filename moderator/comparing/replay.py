@@ -82,24 +82,28 @@ def replay(
     known = {**log.contents, **(contents or {})}
     variants = _Variants(source)
     parts, left_out = [], [id for part in log.parts for id in part.outcomes if id not in known]
-    resolved, judged, usages = 0, 0, list[Usage]()
+    made: dict[str, Outcome] = {}
+    resolved, usages = 0, list[Usage]()
     for part in log.parts:
-        at_hand = {id: outcome for id, outcome in part.outcomes.items() if id in known}
-        made: dict[str, Outcome] = {}
-        for id, outcome in at_hand.items():
+        # an item that two suites share is decided once
+        waiting = {id: outcome for id, outcome in part.outcomes.items() if id in known and id not in made}
+        anew = []
+        for id, outcome in waiting.items():
             why_not = _why_not(outcome, known[id], variants, moderator)
-            if not why_not:
-                made[id] = _again(outcome, known[id], variants)
-            elif moderator is None:
+            if why_not and moderator is None:
                 raise DataError(f"{log.name}: content {id}: {why_not}\n  --engine SPEC judges such contents anew")
-        resolved += len(made)
-        for fresh in _judge(moderator, (known[id] for id in at_hand if id not in made)):
+            if why_not:
+                anew.append(known[id])
+            else:
+                made[id] = _again(outcome, known[id], variants)
+                resolved += 1
+        for fresh in _judge(moderator, anew):
             made[fresh.content_id] = fresh
-            judged += 1
             usages += [fresh.usage] if isinstance(fresh, Verdict) else []
             each(fresh)
-        outcomes = {id: made[id] for id in at_hand}
+        outcomes = {id: made[id] for id in part.outcomes if id in made}
         parts.append(replace(part, policy=source.slug, outcomes=outcomes, rules=rules_of(source)))
+    judged = len(made) - resolved
     if not any(part.outcomes for part in parts):
         raise DataError(f"{log.name}: none of its contents is at hand\n  --contents SOURCE says where they are")
     usage = Usage(**{name: sum(getattr(one, name) for one in usages) for name in Usage.model_fields})

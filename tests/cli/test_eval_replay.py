@@ -110,3 +110,19 @@ def test_what_is_asked_wrongly_is_said(
     (tmp_path / "there.jsonl").touch()
     done = command("eval", "replay", run, "--policy", "tools/tools.md", *more)
     assert (done.code, said in done.err) == (code, True), done.err
+
+
+def test_an_item_of_two_suites_is_decided_once(command: Command, shop: Shop, tmp_path: Path) -> None:
+    folder = shop()
+    other = folder / "other.yaml"
+    other.write_text((folder / "shop.yaml").read_text(encoding="utf-8").replace('"suite": "shop"', '"suite": "other"'), "utf-8")
+    assert command("eval", "run", folder / "shop.yaml", other, "--engine", ENGINE, "--out", "two").code == 0
+    shop("loose", LOOSENED)
+    done = command("eval", "replay", "two", "--policy", "loose/tools.md", "--engine", ENGINE, "--out", "again", "--json")
+    assert done.err.startswith("re-resolved 0, judged 60")
+    found = json.loads(done.out)
+    assert [(one["suite"], one["exit_code"]) for one in found["comparisons"]] == [("shop", 100), ("other", 100)]
+    assert [suite.slug for suite in load_run(tmp_path / "again").suites] == ["shop", "other"]
+    # one suite of two
+    done = command("eval", "compare", "two", "again", "--suite", "other", "--json")
+    assert [one["suite"] for one in json.loads(done.out)["comparisons"]] == ["other"]
