@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from moderator.cli import prepare, report, runs, scores, steer
+from moderator.cli import comparisons, gates, prepare, replays, report, runs, scores, steer
 
 app = typer.Typer()
 app.command("prepare")(prepare.command)
 app.command("run")(runs.run)
 app.command("score")(scores.command)
+app.command("compare")(comparisons.command)
+app.command("gate")(gates.command)
+app.command("replay")(replays.command)
 app.command("report")(report.command)
 app.command("steer")(steer.command)

@@ -15,6 +15,7 @@ from moderator.suite.prepare import SETS, Mapped, Prepared, Wanted, prepare_cust
 
 _SET = f"custom, or a public set: {', '.join(SETS)}."
 _MAP = "custom: which column is which field, text=body,id=post_id,label=toxic,by=rater."
+_VIOLATES = "Labels that violate the policy (default: what is known of the set)."
 _SHOWN = 20
 
 
@@ -26,7 +27,7 @@ def command(
     policy: Annotated[str | None, typer.Option("--policy", "-p", help="Name or path (default: the set's own).")] = None,
     columns: Annotated[list[str] | None, typer.Option("--map", help=_MAP)] = None,
     values: Annotated[list[str] | None, typer.Option("--values", help="custom: all labels, in order if --ordinal.")] = None,
-    violates: Annotated[list[str] | None, typer.Option("--violates", help="custom: labels that violate the policy.")] = None,
+    violates: Annotated[list[str] | None, typer.Option("--violates", help=_VIOLATES)] = None,
     unknown: Annotated[list[str] | None, typer.Option("--unknown", help="custom: labels that say nothing about it.")] = None,
     ordinal: Annotated[bool, typer.Option("--ordinal", help="custom: the labels are grades.")] = False,
     slices: Annotated[list[str] | None, typer.Option("--slices", help="custom: columns to break reports down by.")] = None,
@@ -52,7 +53,7 @@ def command(
         )
         prepared: tuple[Prepared, ...] = (prepare_custom(source, mapped, slug=_slug(out), licence=licence, split=split),)
     else:
-        prepared = prepare_set(name, source, split=split, policy=policy)
+        prepared = prepare_set(name, source, split=split, policy=policy, violates=options.listed(violates))
     paths = [out if len(prepared) == 1 else out.with_stem(f"{out.stem}-{one.name}") for one in prepared]
     if not force and (there := next((path for path in paths if path.exists()), None)):
         raise DataError(f"{there}: exists\n  --force replaces it")

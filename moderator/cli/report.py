@@ -18,6 +18,7 @@ from moderator.metrics import Resampling
 from moderator.report import report_html, report_markdown
 from moderator.runs import load_run
 from moderator.scoring import score_run
+from moderator.suite import open_suite
 
 _OUT: Final = "Where to write: FILE.html, FILE.md, or one of each."
 _BASELINE: Final = "The last run: what flipped since, and whether that is shown to be better or worse."
@@ -36,6 +37,7 @@ def command(
     prices: scoring.Prices = None,
     stream: scoring.Stream = None,
     linear: scoring.Linear = True,
+    linear_from: scoring.LinearFrom = None,
     resamples: scoring.Resamples = 10_000,
     seed: scoring.Seed = 0,
     partial: Annotated[bool, typer.Option("--partial", help="Report on a run that is not finished.")] = False,
@@ -44,7 +46,8 @@ def command(
     """Write what a run is worth: one HTML file with everything in it, or a short Markdown. Prints the paths."""
     _check_paths(out, force=force)
     how = scoring.scoring(annotators, prices, stream, resamples, seed)
-    reports = score_run(load_run(run, partial=partial), how, suites=suite or (), linear=linear)
+    other = open_suite(linear_from) if linear_from else None
+    reports = score_run(load_run(run, partial=partial), how, suites=suite or (), linear=linear, linear_from=other)
     slugs = [report.judged.suite for report in reports]
     comparisons = _comparisons(baseline, run, slugs, how.how, partial=partial) if baseline else ()
     page = next((path for path in out if path.suffix in _HTML), None)

@@ -18,6 +18,7 @@ _STREAM: Final = (
     "Outcomes of contents as the platform meets them: corrects the share of violations for the errors measured here."
 )
 _PRICE: Final = "Of a million tokens, prompt=0.10,cached=0.02,completion=0.40."
+_LINEAR_FROM: Final = "Fit the linear model on the training items of this suite: for suites that have none."
 _INDEX_RESAMPLES: Final = 1_000
 
 Suites = Annotated[list[str] | None, typer.Option("--suite", help="Only these suites of the runs.")]
@@ -25,6 +26,7 @@ AnnotatorsName = Annotated[Annotators, typer.Option("--annotators", help=_ANNOTA
 Prices = Annotated[list[str] | None, typer.Option("--price", help=_PRICE)]
 Stream = Annotated[Path | None, typer.Option("--stream", help=_STREAM)]
 Linear = Annotated[bool, typer.Option(help="Fit the linear model that a moderator should beat.")]
+LinearFrom = Annotated[Path | None, typer.Option("--linear-from", help=_LINEAR_FROM)]
 Resamples = Annotated[int, typer.Option("--resamples", min=0, help="For intervals; 0: none but Wilson's.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the resampling.")]
 

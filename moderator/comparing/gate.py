@@ -135,8 +135,8 @@ def _margin(joined: Joined, rule: str | None, metric: str, terms: Terms, how: Re
     elif shown is False and loss is not None and loss > terms.margin:
         status = "short"
     told = f"{metric} {signed(difference.value)} {interval(difference)}".rstrip()
-    behind = "no more than" if higher else "no more above than"
-    message = f"{told} to the baseline, {behind} {terms.margin:g}{'; identical' if identical else _few(difference)}"
+    way = "fall" if higher else "rise"
+    message = f"{told} against the baseline, may {way} by {terms.margin:g}{'; identical' if identical else _few(difference)}"
     return GateCheck(metric, rule, "non-inferiority", -terms.margin if higher else terms.margin, difference, status, message)
 
 

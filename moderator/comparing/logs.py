@@ -83,12 +83,13 @@ def compare_logs(
     metric: str = "f1",
     how: Resampling | None = None,
     texts: bool = False,
+    contents: Mapping[str, Content] | None = None,
     allow_shift: bool = False,
 ) -> tuple[Comparison, ...]:
     """A comparison for each suite that both have or, where one is a file, for each policy.
 
-    The second's suites bring labels and texts; `suite` does where neither is a run. `how` says how intervals are made; its
-    minimum is the suite's. Raises `DataError` where they have nothing in common.
+    The second's suites bring labels and texts; where neither is a run `suite` does, and `contents` bring texts. `how` says how
+    intervals are made; its minimum is the suite's. Raises `DataError` where they have nothing in common.
     """
     found = []
     for a, b in _matched(first, second):
@@ -102,7 +103,7 @@ def compare_logs(
                 rules=_rules(a, b),
                 metric=metric,
                 how=how and Resampling(how.level, how.resamples, how.index_resamples, how.seed, _minimum(labels, how)),
-                texts=_texts(first, second, labels) if texts else None,
+                texts=_texts(first, second, labels, contents or {}) if texts else None,
                 changed=changed_contents(a.suite, b.suite),
                 differs=_suites_differ(a.suite, b.suite),
                 allow_shift=allow_shift,
@@ -148,9 +149,9 @@ def _suites_differ(a: Suite | None, b: Suite | None) -> tuple[str, ...]:
     return (f"suite: {a.version} ({short(a.digest)}) -> {b.version} ({short(b.digest)}), whose labels count",)
 
 
-def _texts(first: Log, second: Log, suite: Suite | None) -> dict[str, str]:
-    of_logs = {id: content.text for log in (first, second) for id, content in log.contents.items()}
-    return of_logs | ({item.id: item.text for item in suite.items} if suite else {})
+def _texts(first: Log, second: Log, suite: Suite | None, contents: Mapping[str, Content]) -> dict[str, str]:
+    found = {id: content.text for known in (contents, first.contents, second.contents) for id, content in known.items()}
+    return found | ({item.id: item.text for item in suite.items} if suite else {})
 
 
 def _minimum(suite: Suite | None, how: Resampling) -> int:

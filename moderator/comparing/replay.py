@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-from moderator.comparing.joining import Outcome, Outcomes
-from moderator.comparing.logs import Judged, Log
+from moderator.answering import Thresholds
+from moderator.comparing.joining import Outcome
+from moderator.comparing.logs import Log
 from moderator.concluding import conclude_again
 from moderator.content import Content
 from moderator.errors import DataError, PolicyError
 from moderator.judge import Moderator, asks_the_same
 from moderator.policy import Policy, PolicySource
+from moderator.policy.model import Rule
 from moderator.verdict import Failure, Provenance, Usage, Verdict
+
+_THRESHOLDS: Final = {"mass": "min_label_mass", "confidence": "min_confidence"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,8 @@ def replay(
             judged += 1
             usages += [fresh.usage] if isinstance(fresh, Verdict) else []
             each(fresh)
-        parts.append(_part(part, source, {id: made[id] for id in at_hand}))
+        outcomes = {id: made[id] for id in at_hand}
+        parts.append(replace(part, policy=source.slug, outcomes=outcomes, rules=rules_of(source)))
     if not any(part.outcomes for part in parts):
         raise DataError(f"{log.name}: none of its contents is at hand\n  --contents SOURCE says where they are")
     usage = Usage(**{name: sum(getattr(one, name) for one in usages) for name in Usage.model_fields})
@@ -142,7 +148,35 @@ def _judge(moderator: Moderator | None, contents: Iterable[Content]) -> Iterable
     return moderator.judge_all(content.model_copy(update={"policies": ()}) for content in contents)
 
 
-def _part(part: Judged, source: PolicySource, outcomes: Outcomes) -> Judged:
-    every = (*source.policy.rules, *(rule for overlay in source.overlays for rule in overlay.rules))
-    rules = {rule.id: rule for rule in reversed(every)}
-    return replace(part, policy=source.slug, outcomes=outcomes, rules=[rules[id] for id in dict.fromkeys(r.id for r in every)])
+def rules_of(source: PolicySource) -> tuple[Rule, ...]:
+    """The rules of a policy, then those that only variants of it have."""
+    known = {rule.id for rule in source.policy.rules}
+    others = (rule for overlay in source.overlays for rule in overlay.rules if rule.id not in known)
+    return (*source.policy.rules, *{rule.id: rule for rule in others}.values())
+
+
+def moderator_like(made: Provenance) -> dict[str, Any]:
+    """The arguments of a `Moderator` that asks as it was asked for outcomes of this provenance, but for policy and engine."""
+    asked = {
+        name: made.parameters[name] for name in ("family", "mode", "plan", "samples", "context") if name in made.parameters
+    }
+    thresholds = {short: made.parameters[name] for short, name in _THRESHOLDS.items() if name in made.parameters}
+    return {**asked, "thresholds": Thresholds(**thresholds)}
+
+
+def under(log: Log, source: PolicySource) -> Log:
+    """The part of the log that a policy is to be tried on: what was judged under its slug, or else under the only policy.
+
+    Raises `DataError` when it was judged under several others.
+    """
+    of_slug = tuple(part for part in log.parts if part.policy == source.slug)
+    policies = list(dict.fromkeys(part.policy for part in log.parts))
+    if not of_slug and len(policies) > 1:
+        hint = f"it has {', '.join(policies)}; --suite names the suites of a run"
+        raise DataError(f"{log.name}: nothing was judged under {source.slug!r}, and several policies were\n  {hint}")
+    return replace(log, parts=of_slug or log.parts)
+
+
+def made_by(log: Log) -> Provenance:
+    """What made the outcomes of a log: of its first."""
+    return next(outcome.provenance for part in log.parts for outcome in part.outcomes.values())

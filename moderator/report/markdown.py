@@ -55,14 +55,14 @@ def _report(report: Report) -> list[str]:
         f"## {escaped(judged.title or judged.suite)}: {words.headline(report.checks).lower()}",
         f"{escaped(str(made))} under {escaped(str(judged.provenance.get('policy', judged.policy)))}, "
         f"suite {escaped(judged.suite)} {escaped(judged.version)}: {items}.",
-        _table(("number", "value"), ((words.name(metric), _said(report.metrics.get(metric))) for metric in _HEAD)),
+        table(("number", "value"), ((words.name(metric), _said(report.metrics.get(metric))) for metric in _HEAD)),
     ]
     if report.checks:
-        blocks.append(_table(("target", "at least", "measured", "status"), map(_check, report.checks)))
-    blocks.append(_table(("anchor", *map(words.name, _OF_ANCHOR)), map(_anchor, words.anchors(report))))
+        blocks.append(table(("target", "at least", "measured", "status"), map(_check, report.checks)))
+    blocks.append(table(("anchor", *map(words.name, _OF_ANCHOR)), map(_anchor, words.anchors(report))))
     if report.rules:
         columns = ("rule", "positive", "cited", *map(words.name, _OF_RULE))
-        blocks.append(_table(columns, map(_rule, report.rules[:_MOST_ROWS])))
+        blocks.append(table(columns, map(_rule, report.rules[:_MOST_ROWS])))
     if cautions := words.cautions(report):
         blocks.append("\n".join(f"- {escaped(caution)}" for caution in cautions))
     return blocks
@@ -105,9 +105,9 @@ def _comparison(comparison: Comparison, title: str) -> list[str]:
             )
             for one in comparison.metrics
         )
-        blocks.append(_table(("number", "before", "now", "difference", "p", "conclusion"), rows))
+        blocks.append(table(("number", "before", "now", "difference", "p", "conclusion"), rows))
     shifts = [comparison.enforcement, *(shift for shift in comparison.rules if shift.lost or shift.gained)]
-    blocks.append(_table(("enforced", "before", "now", "lost", "gained", "p", "conclusion"), map(_shift, shifts[:_MOST_ROWS])))
+    blocks.append(table(("enforced", "before", "now", "lost", "gained", "p", "conclusion"), map(_shift, shifts[:_MOST_ROWS])))
     blocks.append(_flips(comparison.changes, comparison.effects, len(comparison.flips)))
     return blocks
 
@@ -126,7 +126,8 @@ def _flips(changes: Mapping[Change, int], effects: Mapping[Effect, int], total: 
     return f"{words.plural(total, 'flip')}: {told}. Of the decisions {right}."
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

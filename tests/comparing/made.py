@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from moderator.suite import Annotation, Item, Scale, Suite, Targets
-from moderator.verdict import Failure, FoundRule, Outcome, Provenance, Score, Usage, Verdict
+from moderator.verdict import Failure, FoundRule, Outcome, Provenance, Reason, Score, Usage, Verdict
 
 POLICY = "house"
 MADE = Provenance(
@@ -27,7 +28,7 @@ def verdict(
     *,
     score: float | None = None,
     made: Provenance = MADE,
-    **fields: object,
+    **fields: Any,
 ) -> Verdict:
     return Verdict(
         content_id=id,
@@ -37,12 +38,12 @@ def verdict(
         score=Score(value=score, method="none" if score is None else "label_probability"),
         provenance=made,
         usage=Usage(prompt_tokens=10, completion_tokens=2, latency_ms=1.5),
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
 
 
-def failure(id: str, reason: str = "timeout") -> Failure:
-    return Failure(content_id=id, policy=POLICY, reason=reason, detail="", provenance=MADE)  # type: ignore[arg-type]
+def failure(id: str, reason: Reason = "timeout") -> Failure:
+    return Failure(content_id=id, policy=POLICY, reason=reason, detail="", provenance=MADE)
 
 
 def outcome(id: str, said: str) -> Verdict | Failure:
@@ -72,7 +73,7 @@ def suite(
 ) -> Suite:
     """Items ``i0``, ``i1`` ... A label: ``yes``, ``no``, ``H1`` (violates by that rule) or empty (nobody labelled it)."""
     return Suite(
-        suite="made",
+        slug="made",
         title="Made for tests",
         policy=policy,
         scale=Scale(values=("no", "yes"), violates=("yes",)),
