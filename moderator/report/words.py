@@ -224,12 +224,13 @@ def _beside(report: Report, anchor: str) -> str:
     if paired is None:
         return ""
     told: dict[str, Estimate] = {one.name: value for one in of if (value := one.metrics.get("f1"))}
-    who = {"linear": "a linear model of character n-grams", "human": "one annotator, held out,"}[anchor]
+    model, other = number(told["model"].value), number(told[anchor].value)
+    beside = {
+        "linear": f"F1 is {model}, where a linear model of character n-grams has {other}",
+        "human": f"Against the majority of the other annotators its F1 is {model}, where one annotator, held out, has {other}",
+    }
     p = f", {p_value(paired.p_value)}" if paired.p_value is not None else ""
-    return (
-        f"F1 {number(told['model'].value)}, {who} {number(told[anchor].value)}: "
-        f"a difference of {said(paired.difference, signed=True)}{p}, {difference(paired)}."
-    )
+    return f"{beside[anchor]}: {said(paired.difference, signed=True)}{p}, {difference(paired)}."
 
 
 def shift_words(comparison: Comparison) -> str:

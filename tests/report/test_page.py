@@ -206,7 +206,12 @@ def test_what_is_undefined_is_told_and_breaks_nothing(report: Report) -> None:
 
 def test_a_comparison_stands_alone(comparison: Comparison) -> None:
     text = Elements(comparison_html(comparison)).text
-    for expected in (comparison.verdict.capitalize(), comparison.because, words.shift_words(comparison), "made wrong"):
+    for expected in (
+        comparison.verdict.capitalize(),
+        comparison.because.replace("->", "→"),
+        words.shift_words(comparison),
+        "made wrong",
+    ):
         assert expected in text
     same = replace(comparison, flips=(), metrics=(), slices=())
     assert "Identical outcomes" in Elements(comparison_html(same)).text
