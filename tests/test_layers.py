@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "moderator"
 
 LAYERS = (
     ("errors",),
-    ("assets", "content", "metrics", "quoting"),
+    ("assets", "content", "junit", "metrics", "quoting"),
     ("policy",),
     ("answer",),
     ("verdict",),

@@ -12,13 +12,14 @@ import typer
 
 from moderator.cli import options
 from moderator.cli.comparison_table import console, print_comparison
-from moderator.comparing import junit
 from moderator.comparing.compare import METRICS
+from moderator.comparing.junit import of_comparison
 from moderator.comparing.logs import Log, compare_logs, only_one_has, open_log
 from moderator.comparing.model import COMPARISON, Comparison
 from moderator.comparing.replay import replay, under
 from moderator.content import Content
 from moderator.errors import DataError
+from moderator.junit import junit as junit_xml
 from moderator.metrics import Resampling
 from moderator.policy import load_source
 from moderator.records import open_source
@@ -132,7 +133,7 @@ def finish(
         for comparison in comparisons:
             print_comparison(out, comparison, show)
     if junit_file:
-        write(junit_file, junit.junit(map(junit.of_comparison, comparisons)))
+        write(junit_file, junit_xml(map(of_comparison, comparisons)))
     if markdown:
         write(markdown, "\n".join(map(comparison_markdown, comparisons)))
     if html:

@@ -11,9 +11,9 @@ import typer
 from moderator.cli.comparison_table import console, print_gate
 from moderator.cli.comparisons import write
 from moderator.comparing.gate import Terms, gate
-from moderator.comparing.junit import junit as junit_xml
 from moderator.comparing.junit import of_gate
 from moderator.comparing.model import GATE
+from moderator.junit import junit as junit_xml
 from moderator.metrics import Resampling
 from moderator.runs import load_run
 from moderator.suite import Targets

@@ -22,6 +22,7 @@ from moderator.cli import options
 from moderator.cli.judging import GATE_HIT, open_checked
 from moderator.engines import close
 from moderator.errors import DataError
+from moderator.junit import junit as junit_xml
 from moderator.metrics import Resampling
 from moderator.policy import Policy, list_policies, load_policy, load_source
 from moderator.steering import (
@@ -30,12 +31,12 @@ from moderator.steering import (
     Limits,
     Probe,
     Steerability,
+    cases,
     examples_of,
     of_suite,
     pooled,
     sampled,
     steer,
-    to_junit,
     to_markdown,
 )
 from moderator.steering.report import COLUMNS, TOTAL, base_line, rows
@@ -110,7 +111,8 @@ def command(
         close(opened)
     print(json_.dumps(_value(results, limits), ensure_ascii=False, indent=2)) if json else _print(results, limits)
     if junit:
-        junit.write_text(to_junit(results, limits, allow_inconclusive=allow_inconclusive), encoding="utf-8")
+        made = (cases(one, limits, allow_inconclusive=allow_inconclusive) for one in results)
+        junit.write_text(junit_xml(made), encoding="utf-8")
     if markdown:
         markdown.write_text(to_markdown(results, limits, shlex.join(["moderator", *sys.argv[1:]])), encoding="utf-8")
     if gate and not all(limits.holds(one.probes, allow_inconclusive=allow_inconclusive) for one in results):

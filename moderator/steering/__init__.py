@@ -5,7 +5,7 @@ probes of `CHECKS`; `Limits` says whether the result is good enough.
 """
 
 from moderator.steering.labelled import Labelled, examples_of, of_suite, sampled
-from moderator.steering.report import to_junit, to_markdown
+from moderator.steering.report import cases, to_markdown
 from moderator.steering.result import (
     CHECKS,
     FAMILIES,
@@ -35,11 +35,11 @@ __all__ = [
     "Result",
     "Steerability",
     "Trial",
+    "cases",
     "examples_of",
     "of_suite",
     "pooled",
     "sampled",
     "steer",
-    "to_junit",
     "to_markdown",
 ]

@@ -1,11 +1,11 @@
-"""A result as rows for people, as Markdown, and as JUnit XML for a CI server."""
+"""A result as rows for people, as Markdown, and as cases of JUnit XML."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
-from xml.etree import ElementTree
 
+from moderator.junit import Case, Cases, Status
 from moderator.steering.result import Limits, Probe, Steerability, pooled
 
 COLUMNS: Final = ("probe", "must", "k/n", "units", "rate", "interval", "limit", "result")
@@ -108,37 +108,25 @@ def _left_out(result: Steerability) -> str:
     return f"Trials left out: {'; '.join(counts)}." if counts else ""
 
 
-def to_junit(results: Sequence[Steerability], limits: Limits, *, allow_inconclusive: bool = False) -> str:
-    """JUnit XML: a suite for each policy, a case for each probe.
+def cases(result: Steerability, limits: Limits, *, allow_inconclusive: bool = False) -> Cases:
+    """A case for each probe: one that falls short fails; one that is inconclusive fails too, and is skipped where that is
+    allowed."""
+    return Cases(f"steer.{result.policy}", tuple(_case(probe, limits, allow_inconclusive) for probe in result.probes))
 
-    A probe that falls short fails; one that is inconclusive fails too, and is skipped where that is allowed.
-    """
-    root = ElementTree.Element("testsuites", name="moderator eval steer")
-    for result in results:
-        found = [limits.result(probe) for probe in result.probes]
-        failing = ("short",) if allow_inconclusive else ("short", "inconclusive")
-        suite = ElementTree.SubElement(
-            root,
-            "testsuite",
-            name=result.policy,
-            tests=str(len(found)),
-            failures=str(sum(one in failing for one in found)),
-            skipped=str(found.count("inconclusive") if allow_inconclusive else 0),
-            errors="0",
-        )
-        for probe, outcome in zip(result.probes, found, strict=True):
-            case = ElementTree.SubElement(suite, "testcase", classname=result.policy, name=probe.name)
-            if outcome == "pass":
-                continue
-            kind = "failure" if outcome in failing else "skipped"
-            said = ElementTree.SubElement(case, kind, message=f"{outcome}: {_said(probe, limits)}")
-            if kind == "failure":
-                said.text = "\n".join(
-                    f"{trial.content_id} ({trial.variant}): {trial.before or 'not judged'} -> {trial.after}"
-                    for trial in probe.misbehaved
-                )
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+def _case(probe: Probe, limits: Limits, allow_inconclusive: bool) -> Case:
+    found = limits.result(probe)
+    inconclusive: Status = "skipped" if allow_inconclusive else "failed"
+    statuses: dict[str, Status] = {"pass": "passed", "short": "failed", "inconclusive": inconclusive}
+    return Case(
+        probe.name,
+        statuses[found],
+        f"{found}: {_said(probe, limits)}",
+        "\n".join(
+            f"{trial.content_id} ({trial.variant}): {trial.before or 'not judged'} -> {trial.after}"
+            for trial in probe.misbehaved
+        ),
+    )
 
 
 def _said(probe: Probe, limits: Limits) -> str:
