@@ -24,7 +24,6 @@ from moderator.metrics.intervals import (
     Statistic,
     divide,
     mean,
-    proportion_estimate,
 )
 from moderator.metrics.weighted import Steps, estimate_weighted, value_of
 
@@ -54,17 +53,21 @@ class BrierParts:
 
 
 def reliability(
-    labels: ArrayLike, scores: ArrayLike, bins: int = BINS, how: Resampling = DEFAULT
+    labels: ArrayLike,
+    scores: ArrayLike,
+    bins: int = BINS,
+    groups: Sequence[Hashable] | None = None,
+    how: Resampling = DEFAULT,
 ) -> tuple[ReliabilityBin, ...]:
     """The reliability curve over bins of as equal a number of items as ties allow; empty bins are left out."""
     y, p = _checked(labels, scores, binary=True)
     place = equal_mass_bins(p, bins)
-    return tuple(
-        ReliabilityBin(
-            float(p[here].mean()), proportion_estimate(int(y[here].sum()), int(here.sum()), how), p[here].min(), p[here].max()
-        )
-        for here in (place == number for number in np.unique(place))
-    )
+    found = []
+    for here in (np.flatnonzero(place == number) for number in np.unique(place)):
+        kept = None if groups is None else [groups[item] for item in here.tolist()]
+        score, lowest, highest = (float(of(p[here])) for of in (np.mean, np.min, np.max))
+        found.append(ReliabilityBin(score, mean(y[here].tolist(), kept, how), lowest, highest))
+    return tuple(found)
 
 
 def expected_calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = BINS) -> float | None:

@@ -41,7 +41,7 @@ def calibration(pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: R
         brier=brier(labels, scores, kept, how),
         parts=brier_parts(labels, scores),
         spiegelhalter=spiegelhalter(labels, scores),
-        bins=reliability(labels, scores, how=how),
+        bins=reliability(labels, scores, groups=kept, how=how),
         calibrated=all(isinstance(outcome, Verdict) and outcome.score.calibrated for outcome in scored),
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from moderator.content import Turn
-from moderator.scoring import REPORT, Report
+from moderator.scoring import REPORT, Pair, Report
+from moderator.scoring.disagreements import errors as ranked_errors
 from moderator.scoring.model import Disagreement, Mark
 from moderator.suite import Item, Span
 from moderator.verdict import Failure, Verdict
@@ -41,6 +42,12 @@ def test_errors_are_sorted_by_confidence_and_those_of_people_are_none() -> None:
     ]  # fmt: skip
     assert [one.confidence for one in found] == [0.9, 0.6, 0.6, None, 0.95, 0.7]
     assert [one.outcome for one in found[2:5]] == ["allowed_by_exception", "not_covered", "violates"]
+
+
+def test_errors_of_equal_confidence_stand_by_their_ids() -> None:
+    of = suite([item(name, "yes") for name in "cab"])
+    pairs = [Pair(of, one, verdict(one.id, "allowed", 0.2)) for one in of.items]
+    assert [pair.item.id for pair in ranked_errors(pairs, "under")] == ["a", "b", "c"]
 
 
 def test_no_more_than_25_of_each_direction() -> None:

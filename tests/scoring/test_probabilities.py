@@ -134,5 +134,15 @@ def test_what_is_resampled_has_intervals() -> None:
         assert estimate.method == "bootstrap"
 
 
+def test_groups_are_resampled_together_in_every_number() -> None:
+    items = [item(f"{n:02}", "yes" if n % 3 else "no", group=f"g{n // 4}") for n in range(40)]
+    report = scored(suite(items), [verdict(f"{n:02}", "violates", 0.5 + n % 2 / 4) for n in range(40)], FEW_RESAMPLES)
+    assert report.calibration is not None
+    of_bins = [bin_.rate for bin_ in report.calibration.bins]
+    assert len(of_bins) == 2
+    for estimate in (report.calibration.error, report.calibration.brier, report.selective.aurc, *of_bins):
+        assert (estimate.n, estimate.method) == (10, "cluster_bootstrap")
+
+
 def test_the_record_names_who_made_the_outcomes() -> None:
     assert report_of([("y", "violates", 0.9)]).judged.provenance == MADE_BY.model_dump(mode="json")
