@@ -168,9 +168,11 @@ def test_citations_hit_where_one_of_the_rules_that_hold_is_cited() -> None:
         item("e", said("no", rules={"H1": "no"})),
         item("f", said(rules={"H3": "yes"})),
         item("g", said(rules={"H1": "yes"})),
+        item("h", said("no", rules={"H1": "yes"})),  # no violation, whatever was said of the rule
     ]
     outcomes = [
         verdict("a", "violates", rules=["H3", "H2"]),
+        verdict("h", "violates", rules=["H1"]),
         verdict("b", "violates", rules=["H2"]),
         verdict("c", "allowed"),
         verdict("d", "violates", rules=["H2"]),
@@ -227,6 +229,12 @@ def test_of_one_severity_there_is_no_agreement(rows: list[Row]) -> None:
     assert report.severities == ()
 
 
+def test_one_severity_is_no_agreement_even_where_the_verdicts_have_several() -> None:
+    outcomes = [verdict("a", "allowed"), verdict("b", "violates", severity="high")]
+    found = scored(suite([item("a", "no"), item("b", "no"), item("c")]), [*outcomes, failure("c")]).severity
+    assert (found.value, found.n) == (None, 2)
+
+
 def test_severities_mind_the_groups() -> None:
     items = [item(str(n), said(rules={"H1": "yes"}), group=f"g{n // 5}") for n in range(20)]
     outcomes = [verdict(str(n), "violates" if n < 10 else "allowed", rules=["H1"] if n < 10 else []) for n in range(20)]
@@ -252,6 +260,13 @@ def test_slices_are_the_reports_of_their_items() -> None:
     for part in report.slices:
         alone = [one for one in items if one.slices.get("language") == part.value]
         assert part.metrics == scored(suite(alone), outcomes, FEW_RESAMPLES).metrics
+
+
+def test_a_slice_of_which_nothing_is_known_is_named() -> None:
+    items = [item("a", "unsure", slices={"language": "fr"}), item("b", "yes", slices={"language": "en"})]
+    report = scored(suite(items, slices=("language",)), [verdict(one.id, "violates") for one in items])
+    assert [(part.value, part.n, part.violating) for part in report.slices] == [("en", 1, 1), ("fr", 1, 0)]
+    assert value(report.slices[1].metrics["accuracy"]) is None
 
 
 def test_prevalence_is_rogan_and_gladens_over_unlabelled_items() -> None:
