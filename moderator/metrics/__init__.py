@@ -4,7 +4,8 @@ Undefined is None, never 0. An unlabelled item is unknown, never negative. Failu
 Every number can have an interval, and says how many independent units it rests on.
 
 - estimates: `Estimate`, `Resampling` (level, resamples, seed, minimum), `wilson`, `proportion_estimate`, `mean`, `estimate`
-  of a `Statistic` (`proportion` makes one) over `Units`, `estimate_all`, `estimate_by_index`
+  of a `Statistic` (`proportion` makes one) over `Units`, `estimate_all`; `estimate_weighted` of
+  statistics of how often each item is taken, such as `auroc_of` and `average_precision_of`
 - classification: `Confusion` with `accuracy`, `answered`, `precision`, `recall`, `specificity`, `false_positive_rate`, `f1`,
   `macro_f1`, `balanced_accuracy`, `mcc`, `base_rate`, `flagged`; `auroc`, `average_precision` and their estimates
 - agreement: `cohen_kappa`, `linear_kappa`, `quadratic_kappa` of a `Confusion`; `percent_agreement`, `krippendorff_alpha`,
@@ -12,7 +13,7 @@ Every number can have an interval, and says how many independent units it rests 
 - human level: `Panels` (held-out annotator, oracle, constant and model against the same majorities), `by_annotator`, `alt_test`
 - consensus: `dawid_skene`
 - calibration: `reliability`, `expected_calibration_error`, `brier`, `brier_parts`, `isotonic`, `spiegelhalter`
-- selective prediction: `risk_coverage`, `coverage_at_risk`, `aurc`, `augrc`, `area_estimate`
+- selective prediction: `risk_coverage`, `coverage_at_risk`, `aurc`, `augrc`, `area_estimates`
 - evidence: `character_f1`, `iou`, `iou_f1`, `character_f1_estimate`, `pairwise_character_f1`, `held_out_character_f1`,
   `quote_exactness`; `merge`, `union`, `majority` of spans
 - comparison: `Pairing`, `mcnemar`, `holm`, `benjamini_hochberg`, `benjamini_yekutieli`, `conclude`, `non_inferior`,
@@ -50,8 +51,10 @@ from moderator.metrics.classification import (
     answered,
     auroc,
     auroc_estimate,
+    auroc_of,
     average_precision,
     average_precision_estimate,
+    average_precision_of,
     balanced_accuracy,
     base_rate,
     f1,
@@ -91,7 +94,6 @@ from moderator.metrics.intervals import (
     Units,
     estimate,
     estimate_all,
-    estimate_by_index,
     mean,
     proportion,
     proportion_estimate,
@@ -109,7 +111,8 @@ from moderator.metrics.paired import (
 )
 from moderator.metrics.panel import Panels, by_annotator
 from moderator.metrics.prevalence import corrected_prevalence
-from moderator.metrics.selective import RiskPoint, area_estimate, augrc, aurc, coverage_at_risk, risk_coverage
+from moderator.metrics.selective import RiskPoint, area_estimates, augrc, aurc, coverage_at_risk, risk_coverage
+from moderator.metrics.weighted import estimate_weighted
 
 __all__ = [
     "EPSILON",
@@ -141,14 +144,16 @@ __all__ = [
     "accuracy",
     "alt_test",
     "answered",
-    "area_estimate",
+    "area_estimates",
     "augrc",
     "aurc",
     "auroc",
     "auroc_difference",
     "auroc_estimate",
+    "auroc_of",
     "average_precision",
     "average_precision_estimate",
+    "average_precision_of",
     "balanced_accuracy",
     "base_rate",
     "benjamini_hochberg",
@@ -166,7 +171,7 @@ __all__ = [
     "dawid_skene",
     "estimate",
     "estimate_all",
-    "estimate_by_index",
+    "estimate_weighted",
     "expected_calibration_error",
     "f1",
     "false_positive_rate",

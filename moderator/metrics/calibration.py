@@ -10,9 +10,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from moderator.metrics.intervals import (
     DEFAULT,
@@ -20,10 +21,11 @@ from moderator.metrics.intervals import (
     Floats,
     Ints,
     Resampling,
-    estimate_by_index,
+    Statistic,
+    divide,
     mean,
-    proportion_estimate,
 )
+from moderator.metrics.weighted import Steps, estimate_weighted, value_of
 
 BINS = 15
 
@@ -51,17 +53,21 @@ class BrierParts:
 
 
 def reliability(
-    labels: ArrayLike, scores: ArrayLike, bins: int = BINS, how: Resampling = DEFAULT
+    labels: ArrayLike,
+    scores: ArrayLike,
+    bins: int = BINS,
+    groups: Sequence[Hashable] | None = None,
+    how: Resampling = DEFAULT,
 ) -> tuple[ReliabilityBin, ...]:
     """The reliability curve over bins of as equal a number of items as ties allow; empty bins are left out."""
     y, p = _checked(labels, scores, binary=True)
     place = equal_mass_bins(p, bins)
-    return tuple(
-        ReliabilityBin(
-            float(p[here].mean()), proportion_estimate(int(y[here].sum()), int(here.sum()), how), p[here].min(), p[here].max()
-        )
-        for here in (place == number for number in np.unique(place))
-    )
+    found = []
+    for here in (np.flatnonzero(place == number) for number in np.unique(place)):
+        kept = None if groups is None else [groups[item] for item in here.tolist()]
+        score, lowest, highest = (float(of(p[here])) for of in (np.mean, np.min, np.max))
+        found.append(ReliabilityBin(score, mean(y[here].tolist(), kept, how), lowest, highest))
+    return tuple(found)
 
 
 def expected_calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = BINS) -> float | None:
@@ -69,11 +75,7 @@ def expected_calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int =
 
     Biased upwards in small samples: a perfectly calibrated score has an error above 0.
     """
-    y, p = _checked(labels, scores, binary=True)
-    if not len(y):
-        return None
-    gaps = np.bincount(equal_mass_bins(p, bins), weights=y - p)
-    return float(np.abs(gaps).sum() / len(y))
+    return value_of(_calibration_error(*_checked(labels, scores, binary=True), bins), np.size(scores))
 
 
 def calibration_error_estimate(
@@ -85,15 +87,35 @@ def calibration_error_estimate(
 ) -> Estimate:
     """The same with a bootstrap interval, which inherits the bias: it may lie above the value."""
     y, p = _checked(labels, scores, binary=True)
-    return estimate_by_index(lambda items: expected_calibration_error(y[items], p[items], bins), len(y), groups, how)
+    return estimate_weighted([_calibration_error(y, p, bins)], len(y), groups, how)[0]
+
+
+def _calibration_error(y: Floats, p: Floats, bins: int) -> Statistic:
+    """The expected calibration error as a statistic of the items' weights."""
+    steps = Steps.of(p)
+
+    def compute(weights: Floats) -> Floats:
+        times, gaps = steps.sums(weights, y - p)
+        bin_of = _bins(times, bins)
+        rows = bin_of.reshape(-1, bin_of.shape[-1])
+        cells = rows + bins * np.arange(len(rows))[:, None]
+        of_bin = np.bincount(cells.ravel(), weights=gaps.ravel(), minlength=bins * len(rows))
+        return divide(np.abs(of_bin).reshape(*weights.shape[:-1], bins).sum(-1), weights.sum(-1))
+
+    return Statistic("expected_calibration_error", compute)
 
 
 def equal_mass_bins(scores: Floats, bins: int) -> Ints:
     """The bin of each item, from low to high; items of equal score go together, where their middle lies."""
     _, place, times = np.unique(scores, return_inverse=True, return_counts=True)
-    middle = np.cumsum(times) - times / 2
-    of_score: Ints = (middle * bins / max(1, len(scores))).astype(np.intp)
-    return of_score[place]
+    return _bins(times, bins)[place]
+
+
+def _bins(times: NDArray[np.number[Any]], bins: int) -> Ints:
+    """The bin of each distinct score, from low to high, by how many items have it: (..., scores)."""
+    upto = np.cumsum(times, axis=-1)
+    of_score: Ints = ((upto - times / 2) * bins / np.maximum(upto[..., -1:], 1)).astype(np.intp)
+    return np.minimum(of_score, bins - 1)  # scores that no item has lie at the end of a bin
 
 
 def brier(

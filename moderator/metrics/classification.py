@@ -24,12 +24,11 @@ from moderator.metrics.intervals import (
     Resampling,
     Statistic,
     Units,
-    defined,
     divide,
     estimate,
-    estimate_by_index,
     proportion,
 )
+from moderator.metrics.weighted import Steps, estimate_weighted, value_of
 
 REST = "(rest)"
 """The label of all classes but one."""
@@ -201,40 +200,56 @@ mcc = Statistic("mcc", _mcc)
 
 def auroc(positive: ArrayLike, scores: ArrayLike) -> float | None:
     """The probability that a positive item scores higher than a negative one, ties counting half (Mann-Whitney)."""
-    positives, all_of = _by_score(positive, scores)
-    negatives = all_of - positives
-    below = np.cumsum(negatives) - negatives / 2
-    return defined(float(divide((positives * below).sum(), positives.sum() * negatives.sum())))
+    return value_of(auroc_of(positive, scores), np.size(scores))
 
 
 def average_precision(positive: ArrayLike, scores: ArrayLike) -> float | None:
     """AUPRC as the mean precision at each step of recall, without interpolation; None without positives."""
-    positives, all_of = (counts[::-1] for counts in _by_score(positive, scores))
-    at = divide(np.cumsum(positives), np.cumsum(all_of))
-    return defined(float(divide((positives * at).sum(), positives.sum())))
+    return value_of(average_precision_of(positive, scores), np.size(scores))
+
+
+def auroc_of(positive: ArrayLike, scores: ArrayLike) -> Statistic:
+    """`auroc` as a statistic of the items' weights: see `estimate_weighted`."""
+    labels, steps = _by_score(positive, scores)
+
+    def compute(weights: Floats) -> Floats:
+        all_of, positives = steps.sums(weights, labels)
+        negatives = all_of - positives
+        below = np.cumsum(negatives, axis=-1) - negatives / 2
+        return divide((positives * below).sum(-1), positives.sum(-1) * negatives.sum(-1))
+
+    return Statistic("auroc", compute)
+
+
+def average_precision_of(positive: ArrayLike, scores: ArrayLike) -> Statistic:
+    """`average_precision` as a statistic of the items' weights: see `estimate_weighted`."""
+    labels, steps = _by_score(positive, scores)
+
+    def compute(weights: Floats) -> Floats:
+        all_of, positives = (counts[..., ::-1] for counts in steps.sums(weights, labels))
+        flagged, found = np.cumsum(all_of, axis=-1), np.cumsum(positives, axis=-1)
+        at = np.divide(found, flagged, out=np.zeros_like(found), where=flagged > 0)
+        return divide((positives * at).sum(-1), positives.sum(-1))
+
+    return Statistic("average_precision", compute)
 
 
 def auroc_estimate(
     positive: ArrayLike, scores: ArrayLike, groups: Sequence[Hashable] | None = None, how: Resampling = DEFAULT
 ) -> Estimate:
     """AUROC with a bootstrap interval over items or groups."""
-    labels, values = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
-    return estimate_by_index(lambda items: auroc(labels[items], values[items]), len(labels), groups, how)
+    return estimate_weighted([auroc_of(positive, scores)], np.size(scores), groups, how)[0]
 
 
 def average_precision_estimate(
     positive: ArrayLike, scores: ArrayLike, groups: Sequence[Hashable] | None = None, how: Resampling = DEFAULT
 ) -> Estimate:
     """AUPRC with a bootstrap interval over items or groups."""
-    labels, values = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
-    return estimate_by_index(lambda items: average_precision(labels[items], values[items]), len(labels), groups, how)
+    return estimate_weighted([average_precision_of(positive, scores)], np.size(scores), groups, how)[0]
 
 
-def _by_score(positive: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-    """For each distinct score, from low to high: how many positives and how many items."""
+def _by_score(positive: ArrayLike, scores: ArrayLike) -> tuple[Floats, Steps]:
     labels, values = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
     if labels.shape != values.shape or np.isnan(values).any():
         raise ValueError("a score is wanted for each label, and nan is none")
-    _, place, all_of = np.unique(values, return_inverse=True, return_counts=True)
-    positives = np.bincount(place, weights=labels, minlength=len(all_of))
-    return positives.astype(np.float64), all_of.astype(np.float64)
+    return labels.astype(np.float64), Steps.of(values)

@@ -4,7 +4,7 @@ What is resampled are `Units`: items, or clusters of items that belong together 
 adds a table of numbers to a sum, and a `Statistic` is a function of that sum. Units that look alike are counted, not kept:
 ten thousand resamples of a confusion table draw ten thousand multinomials over its cells, whatever the number of items.
 
-What is no function of such a sum (AUROC, calibration error) is resampled by index: `estimate_by_index`.
+What is no function of such a sum (AUROC, calibration error) is one of the items' weights: `moderator.metrics.weighted`.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def _estimate(statistic: Statistic, units: Units, how: Resampling, resamples: Ca
         return Estimate(value, *_wilson(statistic, units, n, how), n, "wilson", how.level, how.minimum)
     if how.resamples == 0:
         return Estimate(value, None, None, n, "none", how.level, how.minimum)
-    low, high = _percentiles(np.concatenate([statistic(batch) for batch in resamples()]), how)
+    low, high = percentiles(np.concatenate([statistic(batch) for batch in resamples()]), how)
     method: Method = "cluster_bootstrap" if units.clustered else "bootstrap"
     if low is not None and low == high:
         if of_parts is not None:
@@ -247,29 +247,6 @@ def _estimate(statistic: Statistic, units: Units, how: Resampling, resamples: Ca
         elif units.closed and units.n:
             (low, high), method = _posterior(statistic, units, how), "posterior"
     return Estimate(value, low, high, n, method, how.level, how.minimum)
-
-
-def estimate_by_index(
-    statistic: Callable[[Ints], float | None],
-    n: int,
-    groups: Sequence[Hashable] | None = None,
-    how: Resampling = DEFAULT,
-) -> Estimate:
-    """A statistic of the items with these indices (some several times), resampled by item or by group."""
-    everything = np.arange(n)
-    value = statistic(everything) if n else None
-    members = None if groups is None else _members(groups, n)
-    units = n if members is None else len(members)
-    if value is None or how.index_resamples == 0:
-        return Estimate(value, None, None, units, "none", how.level, how.minimum)
-    generator = np.random.default_rng(how.seed)
-    values = np.full(how.index_resamples, np.nan)
-    for number in range(how.index_resamples):
-        drawn = generator.integers(units, size=units)
-        result = statistic(drawn if members is None else np.concatenate([members[unit] for unit in drawn]))
-        values[number] = np.nan if result is None else result
-    method: Method = "bootstrap" if members is None else "cluster_bootstrap"
-    return Estimate(value, *_percentiles(values, how), units, method, how.level, how.minimum)
 
 
 def mean(values: Sequence[float | None], groups: Sequence[Hashable] | None = None, how: Resampling = DEFAULT) -> Estimate:
@@ -304,12 +281,6 @@ def _weights(generator: np.random.Generator, times: Ints, n: int, size: int) -> 
     return np.array(list(drawn), dtype=np.float64)
 
 
-def _members(groups: Sequence[Hashable], n: int) -> list[Ints]:
-    of_group = group_indices(groups, n)
-    order = np.argsort(of_group, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(of_group))[:-1])
-
-
 def _parts(statistic: Statistic, units: Units) -> tuple[Floats, Floats] | None:
     return None if statistic.parts is None else statistic.parts(units.rows)
 
@@ -326,10 +297,11 @@ def _posterior(statistic: Statistic, units: Units, how: Resampling) -> tuple[flo
     """Percentiles over tables drawn from a Dirichlet distribution whose prior is worth one unit (Perks 1947)."""
     generator = np.random.default_rng(how.seed)
     shares = generator.dirichlet(units.times + 1 / len(units.times), size=how.resamples)
-    return _percentiles(statistic(np.tensordot(shares * units.n, units.rows, axes=1)), how)
+    return percentiles(statistic(np.tensordot(shares * units.n, units.rows, axes=1)), how)
 
 
-def _percentiles(values: Floats, how: Resampling) -> tuple[float | None, float | None]:
+def percentiles(values: Floats, how: Resampling) -> tuple[float | None, float | None]:
+    """The interval that these resamples leave; none when more than one in twenty is undefined."""
     known = values[~np.isnan(values)]
     if len(known) < (1 - _UNDEFINED_AT_MOST) * len(values) or not len(known):
         return None, None

@@ -7,13 +7,14 @@ are accepted together; areas take the mean over all orders among them, so nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from moderator.metrics.intervals import DEFAULT, Estimate, Floats, Ints, Resampling, estimate_by_index
+from moderator.metrics.intervals import DEFAULT, Estimate, Floats, Ints, Resampling, Statistic, divide
+from moderator.metrics.weighted import Steps, estimate_weighted, value_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,7 @@ def aurc(losses: ArrayLike, confidences: ArrayLike) -> float | None:
 
     Dominated by the few most confident answers; `augrc` is not.
     """
-    lost = _cumulative_loss(*_checked(losses, confidences))
-    return float((lost / np.arange(1, len(lost) + 1)).mean()) if len(lost) else None
+    return value_of(_mean_risk(*_checked(losses, confidences)), np.size(losses))
 
 
 def augrc(losses: ArrayLike, confidences: ArrayLike) -> float | None:
@@ -64,33 +64,54 @@ def augrc(losses: ArrayLike, confidences: ArrayLike) -> float | None:
     For losses of 0 and 1: ``(1 - AUROC) * accuracy * (1 - accuracy) + (1 - accuracy)**2 / 2``, with the AUROC of confidence for
     being right. Between 0 and a half.
     """
-    lost = _cumulative_loss(*_checked(losses, confidences))
-    return float((lost.sum() - lost[-1] / 2) / len(lost) ** 2) if len(lost) else None
+    return value_of(_mean_joint_risk(*_checked(losses, confidences)), np.size(losses))
 
 
-def area_estimate(
-    area: Callable[[ArrayLike, ArrayLike], float | None],
-    losses: ArrayLike,
-    confidences: ArrayLike,
-    groups: Sequence[Hashable] | None = None,
-    how: Resampling = DEFAULT,
-) -> Estimate:
-    """`aurc` or `augrc` with a bootstrap interval over items or groups."""
+def area_estimates(
+    losses: ArrayLike, confidences: ArrayLike, groups: Sequence[Hashable] | None = None, how: Resampling = DEFAULT
+) -> tuple[Estimate, Estimate]:
+    """`aurc` and `augrc` with bootstrap intervals over items or groups."""
     loss, confidence = _checked(losses, confidences)
-    return estimate_by_index(lambda items: area(loss[items], confidence[items]), len(loss), groups, how)
+    areas = [_mean_risk(loss, confidence), _mean_joint_risk(loss, confidence)]
+    first, second = estimate_weighted(areas, len(loss), groups, how)
+    return first, second
+
+
+def _mean_risk(loss: Floats, confidence: Floats) -> Statistic:
+    """`aurc` as a statistic of the items' weights, which are how often each is there."""
+    steps = Steps.of(-confidence)
+
+    def of_one(times: Floats, lost: Floats) -> float:
+        # the loss of the first 1, 2, ... accepted, in the mean over the orders of items of equal confidence
+        cumulative = np.cumsum(np.repeat(divide(lost, times), times.astype(np.intp)))
+        return float((cumulative / np.arange(1, len(cumulative) + 1)).mean())
+
+    def compute(weights: Floats) -> Floats:
+        times, lost = steps.sums(weights, loss)
+        pairs = zip(times.reshape(-1, times.shape[-1]), lost.reshape(-1, times.shape[-1]), strict=True)
+        return np.array([of_one(*pair) for pair in pairs]).reshape(weights.shape[:-1])
+
+    return Statistic("aurc", compute)
+
+
+def _mean_joint_risk(loss: Floats, confidence: Floats) -> Statistic:
+    """`augrc` as a statistic of the items' weights."""
+    steps = Steps.of(-confidence)
+
+    def compute(weights: Floats) -> Floats:
+        times, lost = steps.sums(weights, loss)
+        upto = np.cumsum(lost, axis=-1)
+        # of each step: its items, with the losses before them and, in the mean over their orders, their own up to there
+        under = (times * (upto - lost) + lost * (times + 1) / 2).sum(-1)
+        return divide(under - upto[..., -1] / 2, weights.sum(-1) ** 2)
+
+    return Statistic("augrc", compute)
 
 
 def _steps(loss: Floats, confidence: Floats) -> tuple[Floats, Ints, Floats]:
     """Distinct confidences from high to low; how many items are accepted at each, and their loss."""
     thresholds, place, times = np.unique(-confidence, return_inverse=True, return_counts=True)
     return -thresholds, np.cumsum(times), np.cumsum(np.bincount(place, weights=loss, minlength=len(times)))
-
-
-def _cumulative_loss(loss: Floats, confidence: Floats) -> Floats:
-    """The loss of the first 1, 2, ... accepted items, in the mean over the orders of items of equal confidence."""
-    _, accepted, lost = _steps(loss, confidence)
-    cumulative: Floats = np.interp(np.arange(1, len(loss) + 1), np.append(0, accepted), np.append(0, lost))
-    return cumulative
 
 
 def _checked(losses: ArrayLike, confidences: ArrayLike) -> tuple[Floats, Floats]:

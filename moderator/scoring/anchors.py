@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+from collections.abc import Hashable, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from moderator.metrics import (
     Pairing,
     Resampling,
     Statistic,
     accuracy,
-    auroc,
-    average_precision,
+    auroc_of,
+    average_precision_of,
     balanced_accuracy,
-    estimate_by_index,
+    estimate_weighted,
     f1,
     macro_f1,
     mcc,
@@ -26,11 +24,6 @@ from moderator.scoring.classes import LABELS, confusion, decision_metrics, proba
 from moderator.scoring.floor import Floor
 from moderator.scoring.labels import Known, Pair
 from moderator.scoring.model import NON_ANSWERS, Anchor, Decision, Metrics, Paired
-
-Area = Callable[[ArrayLike, ArrayLike], float | None]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 _COMPARED: Final[tuple[Statistic, ...]] = (accuracy, f1, macro_f1, balanced_accuracy, mcc)
 _NEEDS_PEOPLE: Final = "needs three annotators an item: see the agreement of people"
@@ -89,13 +82,11 @@ def _paired(
     first = np.array([probabilities[place] for place in scored], dtype=np.float64)
     second = np.array([pairs[place].probability for place in scored], dtype=np.float64)
     kept = None if groups is None else [groups[place] for place in scored]
-    for name, area in (("auroc", auroc), ("average_precision", average_precision)):
-        difference = partial(_difference, area, positive, first, second)
-        found.append(Paired(name, estimate_by_index(difference, len(scored), kept, how), None))
+    for area in (auroc_of, average_precision_of):
+        (estimate,) = estimate_weighted([_less(area(positive, second), area(positive, first))], len(scored), kept, how)
+        found.append(Paired(area(positive, first).name, estimate, None))
     return tuple(found)
 
 
-def _difference(area: Area, positive: Mask, first: Floats, second: Floats, items: Ints) -> float | None:
-    """How much larger the area of the second is, over the items with these indices."""
-    of_first, of_second = (area(positive[items], scores[items]) for scores in (first, second))
-    return None if of_first is None or of_second is None else of_second - of_first
+def _less(second: Statistic, first: Statistic) -> Statistic:
+    return Statistic(f"{second.name}_difference", lambda weights: second(weights) - first(weights))

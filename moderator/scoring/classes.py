@@ -14,12 +14,13 @@ from moderator.metrics import (
     Statistic,
     accuracy,
     answered,
-    auroc_estimate,
-    average_precision_estimate,
+    auroc_of,
+    average_precision_of,
     balanced_accuracy,
     base_rate,
     cohen_kappa,
     estimate_all,
+    estimate_weighted,
     f1,
     flagged,
     macro_f1,
@@ -69,10 +70,8 @@ def probability_metrics(
     positive = np.array([gold[place] == "yes" for place in known], dtype=bool)
     scores = np.array([probabilities[place] for place in known], dtype=np.float64)
     kept = None if groups is None else [groups[place] for place in known]
-    return {
-        "auroc": auroc_estimate(positive, scores, kept, how),
-        "average_precision": average_precision_estimate(positive, scores, kept, how),
-    }
+    areas = [auroc_of(positive, scores), average_precision_of(positive, scores)]
+    return dict(zip(OF_PROBABILITIES, estimate_weighted(areas, len(known), kept, how), strict=True))
 
 
 def as_table(table: Confusion) -> Table:

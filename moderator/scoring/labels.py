@@ -97,7 +97,7 @@ class Pair:
     def gold(self) -> Known | None:
         return gold(self.suite, self.item)
 
-    @property
+    @cached_property
     def decision(self) -> Decision:
         return decision(self.outcome)
 

@@ -9,9 +9,7 @@ import numpy as np
 
 from moderator.metrics import (
     Resampling,
-    area_estimate,
-    augrc,
-    aurc,
+    area_estimates,
     brier,
     brier_parts,
     calibration_error_estimate,
@@ -43,7 +41,7 @@ def calibration(pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: R
         brier=brier(labels, scores, kept, how),
         parts=brier_parts(labels, scores),
         spiegelhalter=spiegelhalter(labels, scores),
-        bins=reliability(labels, scores, how=how),
+        bins=reliability(labels, scores, groups=kept, how=how),
         calibrated=all(isinstance(outcome, Verdict) and outcome.score.calibrated for outcome in scored),
     )
 
@@ -60,9 +58,10 @@ def selective(pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: Res
     losses = np.array([pair.confidence is None or pair.decision != pair.gold for pair in known], dtype=np.float64)
     confidences = np.array([-np.inf if pair.confidence is None else pair.confidence for pair in known], dtype=np.float64)
     kept = None if groups is None else [groups[place] for place in places]
+    of_risk, of_joint_risk = area_estimates(losses, confidences, kept, how)
     return Selective(
-        aurc=area_estimate(aurc, losses, confidences, kept, how),
-        augrc=area_estimate(augrc, losses, confidences, kept, how),
+        aurc=of_risk,
+        augrc=of_joint_risk,
         curve=tuple(_thinned(risk_coverage(losses, confidences))),
         at_risk={risk: coverage_at_risk(losses, confidences, float(risk)) for risk in RISKS},
     )

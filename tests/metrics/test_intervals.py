@@ -19,7 +19,6 @@ from moderator.metrics import (
     accuracy,
     cohen_kappa,
     estimate,
-    estimate_by_index,
     f1,
     mean,
     proportion_estimate,
@@ -171,16 +170,6 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(rate: float) -> No
         covered["kappa"] += _covers(confusion.estimate(cohen_kappa, how=how), truth)
     assert covered["recall"] / asked >= 0.9
     assert covered["kappa"] / asked >= 0.87
-
-
-def test_by_index_is_what_scipys_bootstrap_says() -> None:
-    from scipy.stats import bootstrap
-
-    values = np.random.default_rng(3).exponential(size=200)
-    found = estimate_by_index(lambda items: float(np.median(values[items])), 200, how=Resampling(index_resamples=1500))
-    scipys = bootstrap((values,), np.median, n_resamples=1500, method="percentile", rng=np.random.default_rng(0))
-    low, high = scipys.confidence_interval
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.04)
 
 
 def test_ten_thousand_paired_resamples_of_25000_items_take_less_than_a_second() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moderator.metrics import Resampling, area_estimate, augrc, aurc, auroc, coverage_at_risk, risk_coverage
+from moderator.metrics import Resampling, area_estimates, augrc, aurc, auroc, coverage_at_risk, risk_coverage
 
 ITEMS = st.lists(st.tuples(st.sampled_from([0, 1]), st.sampled_from([0.1, 0.2, 0.5, 0.8, 0.9])), min_size=1, max_size=40)
 
@@ -78,9 +78,11 @@ def test_nothing_has_no_area_and_an_area_has_an_interval() -> None:
     generator = np.random.default_rng(0)
     confidences = generator.random(200)
     losses = generator.random(200) > confidences
-    found = area_estimate(augrc, losses, confidences, how=Resampling(index_resamples=100))
-    assert found.low is not None
-    assert found.value is not None
-    assert found.low < found.value < (found.high or 0)
+    estimates = area_estimates(losses, confidences, how=Resampling(index_resamples=100))
+    for found, area in zip(estimates, (aurc, augrc), strict=True):
+        assert found.value == area(losses, confidences)
+        assert found.low is not None
+        assert found.value is not None
+        assert found.low < found.value < (found.high or 0)
     with pytest.raises(ValueError, match="nan"):
         aurc([1], [np.nan])

@@ -52,7 +52,7 @@ def verdict(
     rules: Sequence[str] = (),
     quotes: Sequence[tuple[Match, int | None, int | None]] = (),
     **fields: Any,
-) -> Verdict:
+) -> Verdict | Failure:
     """A verdict that cites these rules; the quotes (how they match, from, to) are the first one's."""
     evidence = tuple(Evidence(quote="q", match=match, start=start, end=end) for match, start, end in quotes)
     of_rule = {rule.id: rule.severity for rule in RULES}
@@ -72,7 +72,7 @@ def verdict(
     )
 
 
-def failure(item_id: str, reason: str = "timeout") -> Failure:
+def failure(item_id: str, reason: str = "timeout") -> Verdict | Failure:
     fields = {"content_id": item_id, "policy": "house", "reason": reason, "detail": "", "provenance": MADE_BY}
     return Failure.model_validate(fields)
 

@@ -98,11 +98,11 @@ def test_an_annotator_who_does_not_know_has_no_vote_on_the_question() -> None:
 
 
 def test_percent_agreement_rates_and_ac1_by_hand() -> None:
-    # pairs that agree: 1 of 1, 0 of 1, 1 of 3; 4 of 7 annotations say yes
+    # pairs that agree: 1 of 1, 0 of 1, 1 of 3; 5 of 8 annotations say yes
     rows: list[Row] = [("yy", "violates", 0.9), ("yn", "violates", 0.9), ("nny", "allowed", 0.1), ("y", "violates", 0.9)]
     (found,) = report_of(rows, scale=Scale(values=("no", "yes"), violates=("yes",))).agreement
     assert value(found.percent) == pytest.approx((1 + 0 + 1 / 3) / 3)
-    assert (value(found.rates["yes"]), value(found.rates["no"])) == (pytest.approx(5 / 8), pytest.approx(3 / 8))
+    assert [value(found.rates[label]) for label in ("yes", "no")] == pytest.approx([5 / 8, 3 / 8])
     share = (1 + 1 / 2 + 1 / 3 + 1) / 4  # of yes, the mean over all items
     chance = 2 * share * (1 - share)
     assert value(found.ac1) == pytest.approx(((4 / 9) - chance) / (1 - chance))
@@ -248,6 +248,14 @@ def test_the_consensus_overrules_a_careless_majority() -> None:
     assert value(consensus["accuracy"]) == 1
     assert consensus["accuracy"].n == 81
     assert (value(report.metrics["accuracy"]) or 0) < 1
+
+
+def test_one_name_an_item_is_nobody_to_compare_with() -> None:
+    items = [item(str(n), said("yes", by="ann"), "yes", "no") for n in range(4)]
+    found = scored(suite(items), [verdict(one.id, "violates") for one in items]).agreement[0]
+    assert found.panel == 4
+    assert found.alt_test is None
+    assert found.consensus is None
 
 
 def test_an_item_that_nobody_knows_is_in_no_consensus() -> None:

@@ -83,11 +83,8 @@ def test_selection_by_hand() -> None:
         ("u", "violates", 0.99),  # unknown
     ]
     found = report_of(rows).selective
-    assert [(point.coverage, point.risk) for point in found.curve] == [
-        (pytest.approx(0.2), 0),
-        (pytest.approx(0.4), 0),
-        (pytest.approx(0.6), pytest.approx(1 / 3)),
-    ]
+    assert [point.coverage for point in found.curve] == pytest.approx([0.2, 0.4, 0.6])
+    assert [point.risk for point in found.curve] == pytest.approx([0, 0, 1 / 3])
     # of the first 1 ... 5 accepted: 0, 0, 1, 2, 3 lost
     assert value(found.aurc) == pytest.approx((0 + 0 + 1 / 3 + 2 / 4 + 3 / 5) / 5)
     assert value(found.augrc) == pytest.approx((0 + 0 + 1 + 2 + 3 - 3 / 2) / 25)
@@ -135,6 +132,16 @@ def test_what_is_resampled_has_intervals() -> None:
         assert estimate.high is not None
         assert estimate.low < estimate.high
         assert estimate.method == "bootstrap"
+
+
+def test_groups_are_resampled_together_in_every_number() -> None:
+    items = [item(f"{n:02}", "yes" if n % 3 else "no", group=f"g{n // 4}") for n in range(40)]
+    report = scored(suite(items), [verdict(f"{n:02}", "violates", 0.5 + n % 2 / 4) for n in range(40)], FEW_RESAMPLES)
+    assert report.calibration is not None
+    of_bins = [bin_.rate for bin_ in report.calibration.bins]
+    assert len(of_bins) == 2
+    for estimate in (report.calibration.error, report.calibration.brier, report.selective.aurc, *of_bins):
+        assert (estimate.n, estimate.method) == (10, "cluster_bootstrap")
 
 
 def test_the_record_names_who_made_the_outcomes() -> None:

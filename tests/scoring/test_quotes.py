@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.scoring.making import failure, item, said, scored, suite, value, verd
 TEXT = "0123456789" * 2
 
 
-def marking(*spans: tuple[int, int], **fields: object) -> Annotation:
+def marking(*spans: tuple[int, int], **fields: Any) -> Annotation:
     return said(spans=tuple(Span(start=start, end=end) for start, end in spans), **fields)
 
 

@@ -36,7 +36,8 @@ from tests.scoring.making import (
 def whole(seed: int = 0, n: int = 48) -> tuple[list[Item], list[Verdict | Failure]]:
     """Something of everything: annotators with names, groups, slices, spans, rules, unknown and missing."""
     generator = np.random.default_rng(seed)
-    items, outcomes = [], []
+    items: list[Item] = []
+    outcomes: list[Verdict | Failure] = []
     for place in range(n):
         answers = generator.choice(["yes", "no", "unsure"], size=3, p=[0.45, 0.45, 0.1])
         labels = [
@@ -117,7 +118,7 @@ def test_nothing_to_score_is_an_error_that_says_what_is_missing() -> None:
 
 def test_one_item_and_no_labels_at_all_make_a_report() -> None:
     for rows in ([("y", "violates", 0.9)], [("", "violates", 0.9)], [("", "failure", None)] * 3, [("u", "allowed", None)]):
-        report = report_of(rows, FEW_RESAMPLES, minimum=30)  # type: ignore[arg-type]
+        report = report_of(rows, FEW_RESAMPLES, minimum=30)
         assert report.counts.judged == len(rows)
         assert all(estimate.inconclusive for estimate in report.metrics.values())
         assert REPORT.validate_json(REPORT.dump_json(report)) == report
@@ -167,9 +168,11 @@ def test_citations_hit_where_one_of_the_rules_that_hold_is_cited() -> None:
         item("e", said("no", rules={"H1": "no"})),
         item("f", said(rules={"H3": "yes"})),
         item("g", said(rules={"H1": "yes"})),
+        item("h", said("no", rules={"H1": "yes"})),  # no violation, whatever was said of the rule
     ]
     outcomes = [
         verdict("a", "violates", rules=["H3", "H2"]),
+        verdict("h", "violates", rules=["H1"]),
         verdict("b", "violates", rules=["H2"]),
         verdict("c", "allowed"),
         verdict("d", "violates", rules=["H2"]),
@@ -178,7 +181,8 @@ def test_citations_hit_where_one_of_the_rules_that_hold_is_cited() -> None:
         failure("g"),
     ]
     found = scored(suite(items), outcomes).citations
-    assert (found.value, found.n) == (pytest.approx(2 / 3), 3)
+    assert found.value == pytest.approx(2 / 3)
+    assert found.n == 3
 
 
 def test_the_kappa_of_severity_is_scikit_learns() -> None:
@@ -225,6 +229,12 @@ def test_of_one_severity_there_is_no_agreement(rows: list[Row]) -> None:
     assert report.severities == ()
 
 
+def test_one_severity_is_no_agreement_even_where_the_verdicts_have_several() -> None:
+    outcomes = [verdict("a", "allowed"), verdict("b", "violates", severity="high")]
+    found = scored(suite([item("a", "no"), item("b", "no"), item("c")]), [*outcomes, failure("c")]).severity
+    assert (found.value, found.n) == (None, 2)
+
+
 def test_severities_mind_the_groups() -> None:
     items = [item(str(n), said(rules={"H1": "yes"}), group=f"g{n // 5}") for n in range(20)]
     outcomes = [verdict(str(n), "violates" if n < 10 else "allowed", rules=["H1"] if n < 10 else []) for n in range(20)]
@@ -250,6 +260,13 @@ def test_slices_are_the_reports_of_their_items() -> None:
     for part in report.slices:
         alone = [one for one in items if one.slices.get("language") == part.value]
         assert part.metrics == scored(suite(alone), outcomes, FEW_RESAMPLES).metrics
+
+
+def test_a_slice_of_which_nothing_is_known_is_named() -> None:
+    items = [item("a", "unsure", slices={"language": "fr"}), item("b", "yes", slices={"language": "en"})]
+    report = scored(suite(items, slices=("language",)), [verdict(one.id, "violates") for one in items])
+    assert [(part.value, part.n, part.violating) for part in report.slices] == [("en", 1, 1), ("fr", 1, 0)]
+    assert value(report.slices[1].metrics["accuracy"]) is None
 
 
 def test_prevalence_is_rogan_and_gladens_over_unlabelled_items() -> None:
