@@ -38,3 +38,15 @@ run davidson-whole all davidson
 run convabuse-whole all convabuse
 run toxic-spans-whole all toxic-spans
 "$moderator" eval score "${runs[@]}" --markdown "$out/people.md" > "$out/people.txt"
+
+page() { # TITLE FILE
+  printf '# %s\n\n' "$1"
+  sed -e '/^- .*@/d' -e '/^Intervals are at 95 %/d' "$2"
+}
+{
+  page 'Test splits' "$out/test-splits.md"
+  page 'Stormfront, beside a linear model fitted on HateXplain' "$out/transfer.md"
+  page 'Whole sets, with all their annotators' "$out/people.md"
+  tail -1 "$out/people.md"
+} | cat -s > "$out/summary.md"
+echo "$out/summary.md"

@@ -69,8 +69,9 @@ def test_copies_in_a_cluster_say_nothing_new() -> None:
     """Every item five times, in clusters of copies: the interval is that of the items alone."""
     positive, first, second = scores(200)
     alone = auroc_difference(positive, first, second)[2]
-    copied = auroc_difference(*(np.repeat(x, 5) for x in (positive, first, second)), groups=list(np.repeat(range(200), 5)))[2]
-    ignored = auroc_difference(*(np.repeat(x, 5) for x in (positive, first, second)))[2]
+    labels, a, b = (np.repeat(x, 5) for x in (positive, first, second))
+    copied = auroc_difference(labels, a, b, groups=list(np.repeat(range(200), 5)))[2]
+    ignored = auroc_difference(labels, a, b)[2]
     assert copied.n == 200
     assert copied.low == pytest.approx(alone.low)
     assert copied.high == pytest.approx(alone.high)
