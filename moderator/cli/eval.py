@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from moderator.cli import options, runs, scores
+from moderator.cli import interop, options, runs, scores
 from moderator.errors import DataError
 from moderator.suite import write_suite
 from moderator.suite.prepare import SETS, Mapped, Prepared, Wanted, prepare_custom, prepare_set
@@ -16,6 +16,8 @@ from moderator.suite.prepare import SETS, Mapped, Prepared, Wanted, prepare_cust
 app = typer.Typer()
 app.command("run")(runs.run)
 app.command("score")(scores.command)
+app.command("export")(interop.export_run)
+app.command("import")(interop.import_run)
 
 _SET = f"custom, or a public set: {', '.join(SETS)}."
 _MAP = "custom: which column is which field, text=body,id=post_id,label=toxic,by=rater."
