@@ -12,6 +12,7 @@ from moderator.interop.inspect_samples import MARK, UNKNOWN, item_input, item_me
 from moderator.metrics import Estimate
 from moderator.runs import Manifest, Run
 from moderator.scoring import Pair, Report
+from moderator.scoring.model import Anchor
 from moderator.suite import Item, Suite
 from moderator.verdict import Failure, Verdict
 
@@ -19,6 +20,8 @@ Metric = dict[str, Any]
 
 _OF_PARTS: Final = ("precision", "recall", "f1", "mcc")
 """What is told of a rule and a slice: all of it would bury the rest."""
+
+_OF_ANCHORS: Final = ("f1", "macro_f1", "accuracy", "mcc", "auroc")
 
 
 def to_log(run: Run, report: Report) -> Log:
@@ -58,7 +61,10 @@ def _of_suite(manifest: Manifest, slug: str) -> Manifest:
 def _sample(suite: Suite, item: Item, outcome: Verdict | Failure) -> dict[str, Any]:
     said, asked = output(outcome), item_input(item)
     pair = Pair(suite, item, outcome)
-    messages = asked if isinstance(asked, list) else [{"role": "user", "content": asked}]
+    if isinstance(asked, list):
+        asked = [{**message, "id": f"{item.id}/{place}"} for place, message in enumerate(asked)]
+    messages = asked if isinstance(asked, list) else [{"role": "user", "content": asked, "id": f"{item.id}/0"}]
+    said["choices"][0]["message"]["id"] = f"{item.id}/{len(messages)}"
     return {
         "id": item.id,
         "epoch": 1,
@@ -94,8 +100,8 @@ def _spec(suite: Suite, items: Sequence[Item], manifest: Manifest, created: str)
         "revision": {"type": "git", "origin": "", **here.git.model_dump()} if here and here.git else None,
         "packages": dict(here.packages) if here else {},
         "scorers": [
-            {"name": "moderator/decision", "metrics": [{"name": "moderator/agreement"}]},
-            {"name": "moderator/rules", "metrics": [{"name": "inspect_ai/accuracy"}]},
+            {"name": "decision", "metrics": [{"name": "moderator/agreement"}]},
+            {"name": "rules", "metrics": [{"name": "inspect_ai/accuracy"}]},
         ],
         "headline_metric": {"score": "decision", "metric": "f1"},
         "metadata": {
@@ -144,12 +150,12 @@ def _of_decisions(report: Report) -> Iterator[tuple[str, str, Estimate]]:
     for part in report.slices:
         yield from ((f"{part.key}={part.value}", name, part.metrics[name]) for name in _OF_PARTS)
     for anchor in report.anchors:
-        yield from ((f"anchor: {anchor.name}", name, found) for name, found in anchor.metrics.items())
+        yield from _of_anchor(f"anchor: {anchor.name}", anchor)
     for people in report.agreement:
         group = f"people: {people.scale}"
         yield from ((group, name, getattr(people, name)) for name in ("percent", "alpha", "alpha_nominal", "ac1"))
         for anchor in people.anchors:
-            yield from ((f"{group}: {anchor.name}", name, found) for name, found in anchor.metrics.items())
+            yield from _of_anchor(f"{group}: {anchor.name}", anchor)
     if report.calibration:
         yield from (("calibration", name, getattr(report.calibration, name)) for name in ("error", "brier"))
     yield from (("selective", name, getattr(report.selective, name)) for name in ("aurc", "augrc"))
@@ -159,6 +165,10 @@ def _of_decisions(report: Report) -> Iterator[tuple[str, str, Estimate]]:
         )
     if report.prevalence:
         yield "", "prevalence", report.prevalence
+
+
+def _of_anchor(group: str, anchor: Anchor) -> Iterator[tuple[str, str, Estimate]]:
+    return ((group, name, anchor.metrics[name]) for name in _OF_ANCHORS if name in anchor.metrics)
 
 
 def _of_rules(report: Report) -> Iterator[tuple[str, str, Estimate]]:

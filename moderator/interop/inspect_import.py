@@ -54,7 +54,10 @@ def from_log(log: Log, slug: str, mapping: LogMapping | None = None, *, epoch: i
         raise DataError(f"{log.eval.task}: the log has no samples\n  its status is {log.status!r}")
     if log.status != "success":
         raise DataError(f"{log.eval.task}: the eval did not finish: {log.status}\n  finish it with `inspect eval-retry`")
-    samples = [sample.model_dump(exclude={"events", "store"}) for sample in log.samples if sample.epoch == epoch]
+    # Inspect writes samples by id; the data set keeps their order
+    place = {str(sample_id): number for number, sample_id in enumerate(log.eval.dataset.sample_ids or ())}
+    read = sorted((one for one in log.samples if one.epoch == epoch), key=lambda one: place.get(str(one.id), len(place)))
+    samples = [sample.model_dump(exclude={"events", "store"}) for sample in read]
     left_out: Counter[str] = Counter({"of another epoch": len(log.samples) - len(samples)})
     if is_ours(log):
         return _ours(log, samples, left_out)
