@@ -55,9 +55,14 @@ def run(
         waiting.clear()
         if journal is not None and ready:
             journal.write(ready)
-        for outcome in ready:
-            tally.outcomes[outcome_name(outcome)] += 1
-            each(outcome, tally)
+        passing = iter(ready)
+        try:
+            for outcome in passing:
+                tally.outcomes[outcome_name(outcome)] += 1
+                each(outcome, tally)
+        finally:
+            # what is written is counted, also where it could not all be passed on
+            tally.outcomes.update(map(outcome_name, passing))
 
     def left() -> Iterator[Content]:
         for content in _left(islice(contents, limit), moderator, journal, drawn):

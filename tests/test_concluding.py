@@ -115,7 +115,7 @@ def without_the_prompt(verdict: Verdict) -> Verdict:
 
 
 @pytest.mark.parametrize("plan", ["policy", "rule"])
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(script=st.lists(answers(), min_size=1, max_size=4), before=policies(), after=policies(), images=st.booleans())
 def test_concluding_again_is_judging_again(plan: Plan, script: list[Any], before: Policy, after: Policy, images: bool) -> None:
     """Through a line on disk, under policies that decide otherwise over the same findings; one call, or one for each rule."""

@@ -30,7 +30,7 @@ LAYERS = (
     ("running", "suite"),
     ("runs",),
     ("scoring",),
-    ("comparing",),
+    ("comparing", "steering"),
     ("report", "interop"),
     ("cli",),
     ("__main__",),

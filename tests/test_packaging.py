@@ -48,6 +48,13 @@ def test_what_is_shipped_is_all_there(names: list[str], folder: str) -> None:
     assert {f"moderator/{name}" for name in there} <= set(names)
 
 
+def test_pages_can_be_laid_out(names: list[str]) -> None:
+    """The templates, the style and the script of reports are data, and lie beside the code that reads them."""
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "moderator/report/templates").iterdir()}
+    assert len(there) > 5
+    assert there <= set(names)
+
+
 def test_nothing_else_came_along(names: list[str]) -> None:
     wrong = [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".bak", ".orig", ".ipynb"))]
     assert wrong == []

@@ -12,12 +12,12 @@ from moderator.answer import Mode
 from moderator.judge import Plan
 from moderator.records import FACTS
 
-_ENGINES = "nano, local:MODEL[+ADAPTER], vllm:MODEL[+ADAPTER], server:URL[#MODEL] or package.module:Class."
+ENGINES = "nano, local:MODEL[+ADAPTER], vllm:MODEL[+ADAPTER], server:URL\\[#MODEL] or package.module:Class."
 _PLANS = "policy: all rules in a call; rule: each in its own; auto: those with exceptions."
 _CONTEXT = f"A fact about all contents, KEY=VALUE ({', '.join(FACTS)}); selects policy variants."
 
 Policies = Annotated[list[str], typer.Option("--policy", "-p", help="Policy by name or path; several may be given.")]
-EngineSpec = Annotated[str, typer.Option("--engine", "-e", help=_ENGINES)]
+EngineSpec = Annotated[str, typer.Option("--engine", "-e", help=ENGINES)]
 EngineOptions = Annotated[
     list[str] | None, typer.Option("--engine-option", "-E", help="An option of the engine, NAME=VALUE; several may be given.")
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,53 +12,46 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from moderator.cli import options
+from moderator.cli import scoring
 from moderator.cli.show import plain
 from moderator.errors import DataError
-from moderator.metrics import Estimate, Resampling
-from moderator.records import read_outcomes
-from moderator.report import words
+from moderator.metrics import Estimate
+from moderator.report import summary, summary_markdown, words
+from moderator.report.summary import FEW, brief
 from moderator.runs import load_run
-from moderator.scoring import REPORTS, Annotators, Reports, Scoring, score_run, without_texts
+from moderator.scoring import REPORTS, Reports, score_run, without_texts
 from moderator.scoring.model import Agreement, Anchor, Report
+from moderator.suite import open_suite
 
-_PRICES: Final = ("prompt", "cached", "completion")
-_ANNOTATORS = "Who gave the labels, for the alternative annotator test: a crowd is the hardest to stand in for."
-_STREAM = "Outcomes of contents as the platform meets them: corrects the share of violations for the errors measured here."
-_PRICE = "Of a million tokens, prompt=0.10,cached=0.02,completion=0.40."
 _HEAD: Final = ("f1", "precision", "recall", "missed", "answered", "macro_f1", "mcc", "balanced_accuracy", "accuracy",
                 "cohen_kappa", "specificity", "flagged", "base_rate", "auroc", "average_precision")  # fmt: skip
 _OF_ANCHOR: Final = ("f1", "macro_f1", "accuracy", "mcc", "auroc")
-_COMPARED: Final = ("f1", "macro_f1", "auroc")
 _OF_RULE: Final = ("precision", "recall", "f1", "mcc")
 _OF_SLICE: Final = ("f1", "precision", "recall", "specificity", "accuracy")
 _PIPE_WIDTH: Final = 150
 _ROWS: Final = 40
-_FEW: Final = "*"
 _LABELS: Final = 6
 """Native labels, beyond which they are not listed one by one."""
 
 
 def command(
     run: Annotated[list[Path], typer.Argument(help="Folders of runs; several give a row a suite.")],
-    suite: Annotated[list[str] | None, typer.Option("--suite", help="Only these suites of the runs.")] = None,
-    annotators: Annotated[Annotators, typer.Option("--annotators", help=_ANNOTATORS)] = "crowd",
-    prices: Annotated[list[str] | None, typer.Option("--price", help=_PRICE)] = None,
-    stream: Annotated[Path | None, typer.Option("--stream", help=_STREAM)] = None,
-    linear: Annotated[bool, typer.Option(help="Fit the linear model that a moderator should beat.")] = True,
-    resamples: Annotated[int, typer.Option("--resamples", min=0, help="For intervals; 0: none but Wilson's.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resampling.")] = 0,
+    suite: scoring.Suites = None,
+    annotators: scoring.AnnotatorsName = "crowd",
+    prices: scoring.Prices = None,
+    stream: scoring.Stream = None,
+    linear: scoring.Linear = True,
+    linear_from: scoring.LinearFrom = None,
+    resamples: scoring.Resamples = 10_000,
+    seed: scoring.Seed = 0,
     partial: Annotated[bool, typer.Option("--partial", help="Score a run that is not finished.")] = False,
     texts: Annotated[bool, typer.Option("--texts", help="JSON with the texts of disagreements.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the row a suite here.")] = None,
 ) -> None:
     """Score runs against the labels of their suites: agreement, rules, slices, people, anchors, evidence, calibration."""
-    scoring = Scoring(
-        how=Resampling(resamples=resamples, index_resamples=min(resamples, 1_000), seed=seed),
-        annotators=annotators,
-        prices=_prices(prices),
-        stream=list(read_outcomes(stream)) if stream else (),
-    )
+    how = scoring.scoring(annotators, prices, stream, resamples, seed)
+    other = open_suite(linear_from) if linear_from else None
     opened = [load_run(path, partial=partial) for path in run]
     wanted = suite or []
     known = {one.slug for found in opened for one in found.suites}
@@ -68,8 +61,11 @@ def command(
         report
         for found in opened
         if (slugs := [one.slug for one in found.suites if not wanted or one.slug in wanted])
-        for report in score_run(found, scoring, suites=slugs, linear=linear)
+        for report in score_run(found, how, suites=slugs, linear=linear, linear_from=other)
     ]
+    if markdown:
+        markdown.parent.mkdir(parents=True, exist_ok=True)
+        markdown.write_text(summary_markdown(reports), encoding="utf-8")
     if json:
         shown = reports if texts else [without_texts(report) for report in reports]
         sys.stdout.write(REPORTS.dump_json(Reports(reports=tuple(shown)), indent=2).decode() + "\n")
@@ -78,16 +74,8 @@ def command(
     for report in reports:
         _print(console, report)
     if len(reports) > 1:
-        _print_summary(console, reports)
-
-
-def _prices(values: list[str] | None) -> dict[str, float]:
-    found = options.pairs("--price", values)
-    options.choices("--price", list(found), _PRICES)
-    try:
-        return {kind: float(value) for kind, value in found.items()}
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--price") from None
+        for grid in summary(reports):
+            _table(console, grid.title, grid.columns, [tuple(map(plain, row)) for row in grid.rows])
 
 
 def _print(console: Console, report: Report) -> None:
@@ -102,7 +90,7 @@ def _print(console: Console, report: Report) -> None:
     _table(console, "Against the labels", ("", "value", "95 % interval", "n", ""), map(_number, _metrics(report)))
     if report.checks:
         rows = (
-            (f"{check.rule or 'all'} {words.name(check.metric)}", words.number(check.least), _said(check.estimate),
+            (f"{check.rule or 'all'} {words.name(check.metric)}", words.number(check.least), brief(check.estimate),
              words.STATUS[check.status])
             for check in report.checks
         )  # fmt: skip
@@ -114,12 +102,12 @@ def _print(console: Console, report: Report) -> None:
         labels = judged.scale.values
         shown = [name for name in report.native_floor if len(labels) <= _LABELS or not name.startswith("f1 ")]
         title = f"Linear model on the {len(labels)} native labels"
-        _table(console, title, ("", ""), ((words.name(name), _said(report.native_floor[name])) for name in shown))
+        _table(console, title, ("", ""), ((words.name(name), brief(report.native_floor[name])) for name in shown))
     for agreement in report.agreement:
         _print_people(console, agreement)
     _print_rest(console, report)
     _print_slices(console, report)
-    console.print(Text(f"{_FEW} fewer than {judged.minimum:,}: inconclusive", "dim"))
+    console.print(Text(f"{FEW} fewer than {judged.minimum:,}: inconclusive", "dim"))
     for caution in words.cautions(report):
         console.print(Text(plain(f"note: {caution}"), "yellow"))
     console.print()
@@ -137,21 +125,21 @@ def _number(row: tuple[str, Estimate]) -> tuple[str, ...]:
 def _print_rules(console: Console, report: Report) -> None:
     rows = (
         (plain(f"{rule.id} {rule.title}"), rule.severity, f"{rule.known:,}", f"{rule.positive:,}", f"{rule.cited:,}",
-         *(_said(rule.metrics[metric], 2) for metric in _OF_RULE))
+         *(brief(rule.metrics[metric], 2) for metric in _OF_RULE))
         for rule in report.rules
     )  # fmt: skip
     columns = ("rule", "severity", "known", "hold", "cited", *map(words.name, _OF_RULE))
     _table(console, "Rules, where it is known whether they hold", columns, rows)
-    console.print(f"found violations for which a labelled rule was cited: {_said(report.citations)}")
-    console.print(f"severity, quadratic kappa: {_said(report.severity)}")
+    console.print(f"found violations for which a labelled rule was cited: {brief(report.citations)}")
+    console.print(f"severity, quadratic kappa: {brief(report.severity)}")
 
 
 def _print_anchors(console: Console, title: str, anchors: Sequence[Anchor], metrics: Sequence[str]) -> None:
     rows = []
     for anchor in anchors:
-        rows.append((words.ANCHORS[anchor.name], *(_said(anchor.metrics.get(metric)) for metric in metrics)))
+        rows.append((words.ANCHORS[anchor.name], *(brief(anchor.metrics.get(metric)) for metric in metrics)))
         if anchor.paired:
-            less = {pair.metric: _said(pair.difference, signed=True) for pair in anchor.paired}
+            less = {pair.metric: brief(pair.difference, signed=True) for pair in anchor.paired}
             rows.append(("  model less this", *(less.get(metric, "") for metric in metrics)))
     _table(console, title, ("", *map(words.name, metrics)), rows)
     for anchor in anchors:
@@ -163,11 +151,11 @@ def _print_anchors(console: Console, title: str, anchors: Sequence[Anchor], metr
 def _print_people(console: Console, agreement: Agreement) -> None:
     on = "whether it violates" if agreement.scale == "violates" else ", ".join(map(plain, agreement.labels))
     rows = [
-        ("pairs that agree", _said(agreement.percent)),
-        ("alpha", _said(agreement.alpha_nominal)),
-        *([("alpha, ordinal", _said(agreement.alpha))] if agreement.alpha_level == "ordinal" else []),
-        ("Gwet's AC1", _said(agreement.ac1)),
-        *((f"alpha, {plain(label)} against the rest", _said(of)) for label, of in agreement.alpha_of.items()),
+        ("pairs that agree", brief(agreement.percent)),
+        ("alpha", brief(agreement.alpha_nominal)),
+        *([("alpha, ordinal", brief(agreement.alpha))] if agreement.alpha_level == "ordinal" else []),
+        ("Gwet's AC1", brief(agreement.ac1)),
+        *((f"alpha, {plain(label)} against the rest", brief(of)) for label, of in agreement.alpha_of.items()),
     ]
     title = f"People among themselves on: {on} ({agreement.items:,} items, {agreement.raters:.2f} annotators each)"
     _table(console, title, ("", ""), rows)
@@ -184,34 +172,34 @@ def _print_people(console: Console, agreement: Agreement) -> None:
             f" advantage {words.number(tested.advantage, 2)}"
         )
     if agreement.consensus:
-        console.print(f"F1 against the Dawid-Skene consensus: {_said(agreement.consensus['f1'])}")
+        console.print(f"F1 against the Dawid-Skene consensus: {brief(agreement.consensus['f1'])}")
 
 
 def _print_rest(console: Console, report: Report) -> None:
     rows: list[tuple[str, str]] = []
     if of := report.evidence:
         rows += [
-            (f"quotes, character F1, majority of {of.annotators:.1f} annotators ({of.n:,} items)", _said(of.majority)),
-            ("quotes, character F1, union", _said(of.union)),
-            ("quotes, character F1, each annotator", _said(of.each)),
-            ("quotes, IOU F1", _said(of.iou_f1)),
-            ("quotes that stand in the text", _said(of.exact)),
+            (f"quotes, character F1, majority of {of.annotators:.1f} annotators ({of.n:,} items)", brief(of.majority)),
+            ("quotes, character F1, union", brief(of.union)),
+            ("quotes, character F1, each annotator", brief(of.each)),
+            ("quotes, IOU F1", brief(of.iou_f1)),
+            ("quotes that stand in the text", brief(of.exact)),
         ]
         held_out = of.held_out_human, of.held_out_model, of.held_out_difference
         names = ("a person, held out, character F1", "the model, likewise", "the model less the person")
-        rows += [(name, _said(value)) for name, value in zip(names, held_out, strict=True) if value is not None]
-        rows += [("people in pairs, character F1", _said(of.people))] if of.people else []
+        rows += [(name, brief(value)) for name, value in zip(names, held_out, strict=True) if value is not None]
+        rows += [("people in pairs, character F1", brief(of.people))] if of.people else []
     if calibration := report.calibration:
         rows += [
-            ("expected calibration error", _said(calibration.error)),
-            ("Brier score", _said(calibration.brier)),
+            ("expected calibration error", brief(calibration.error)),
+            ("Brier score", brief(calibration.brier)),
         ]
-    rows += [("AURC", _said(report.selective.aurc)), ("AUGRC", _said(report.selective.augrc))]
+    rows += [("AURC", brief(report.selective.aurc)), ("AUGRC", brief(report.selective.augrc))]
     for risk, point in report.selective.at_risk.items():
         said = f"{words.percent(point.coverage)} above {point.threshold:.3f}" if point else "none"
         rows.append((f"answered at {float(risk):.0%} errors, on these items", said))
     if report.prevalence:
-        rows.append(("violations among the others, corrected", _said(report.prevalence)))
+        rows.append(("violations among the others, corrected", brief(report.prevalence)))
     cost = report.cost
     rows.append(("tokens: prompt, of these cached, written",
                  f"{cost.prompt_tokens:,}, {cost.cached_tokens:,}, {cost.completion_tokens:,}"))  # fmt: skip
@@ -230,55 +218,13 @@ def _print_slices(console: Console, report: Report) -> None:
                 plain(one.value),
                 f"{one.n:,}",
                 f"{one.violating:,}",
-                *(_said(one.metrics[metric], 2) for metric in _OF_SLICE),
+                *(brief(one.metrics[metric], 2) for metric in _OF_SLICE),
             )
             for one in of_key[:_ROWS]
         ]
         _table(console, f"By {plain(key)}", (plain(key), "n", "violating", *map(words.name, _OF_SLICE)), rows)
         if len(of_key) > _ROWS:
             console.print(f"... and {len(of_key) - _ROWS:,} more; all of them: --json")
-
-
-def _print_summary(console: Console, reports: Sequence[Report]) -> None:
-    """A row a suite: the model beside the linear model and beside people."""
-    rows = []
-    for report in reports:
-        linear = next(anchor for anchor in report.anchors if anchor.name == "linear")
-        less = {pair.metric: pair.difference for pair in linear.paired}
-        rows.append(
-            (
-                plain(report.judged.suite),
-                f"{report.counts.known:,}",
-                *(cell for metric in _COMPARED for cell in _beside(report, linear, less, metric)),
-            )
-        )
-    columns = ("suite", "known", *(name for one in map(words.name, _COMPARED) for name in (one, "linear", "model less linear")))
-    _table(console, "All suites, beside the linear model", columns, rows)
-    people = [(report, one) for report in reports for one in report.agreement if one.scale == "violates" and one.anchors]
-    rows = [(plain(report.judged.suite), _said(one.alpha), *_beside_people(one)) for report, one in people]
-    if rows:
-        columns = ("suite", "alpha", "person, held out", "model, likewise", "model less person")
-        _table(console, "Accuracy against the majority of the others", columns, rows)
-
-
-def _beside(report: Report, linear: Anchor, less: Mapping[str, Estimate], metric: str) -> tuple[str, ...]:
-    values = report.metrics[metric].value, getattr(linear.metrics.get(metric), "value", None)
-    return *map(words.number, values), _said(less.get(metric), signed=True)
-
-
-def _beside_people(agreement: Agreement) -> tuple[str, ...]:
-    of = {anchor.name: anchor.metrics["accuracy"] for anchor in agreement.anchors if anchor.metrics}
-    human = next(anchor for anchor in agreement.anchors if anchor.name == "human")
-    less = next((pair.difference for pair in human.paired if pair.metric == "accuracy"), None)
-    return _said(of["human"]), _said(of["model"]), _said(less, signed=True)
-
-
-def _said(estimate: Estimate | None, digits: int = 3, *, signed: bool = False) -> str:
-    """Value and interval; a star where too few items stand behind them."""
-    if estimate is None or estimate.value is None:
-        return words.MISSING
-    star = _FEW if estimate.inconclusive else ""
-    return f"{words.number(estimate.value, digits, signed=signed)} {words.interval(estimate, digits, signed=signed)}{star}"
 
 
 def _table(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -92,13 +92,21 @@ def join(suite: Suite | None, first: Outcomes, second: Outcomes, *, changed: Col
     )
 
 
+def changed_contents(first: Suite | None, second: Suite | None) -> list[str]:
+    """The ids under which the second suite has another content than the first."""
+    if first is None or second is None or first.digest == second.digest:
+        return []
+    before = {item.id: item.content() for item in first.items}
+    return [item.id for item in second.items if item.id in before and before[item.id] != item.content()]
+
+
 def provenances(outcomes: Iterable[Outcome]) -> tuple[Provenance, ...]:
     """What made the outcomes, the most frequent first."""
     distinct: list[Provenance] = []
     found: Counter[int] = Counter()
     for outcome in outcomes:
         made = outcome.provenance
-        number = next((number for number, other in enumerate(distinct) if other is made or other == made), len(distinct))
+        number = next((number for number, other in enumerate(distinct) if vars(other) == vars(made)), len(distinct))
         if number == len(distinct):
             distinct.append(made)
         found[number] += 1

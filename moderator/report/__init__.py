@@ -5,5 +5,14 @@
 
 from moderator.report.markdown import comparison_markdown, report_markdown
 from moderator.report.page import comparison_html, report_html
+from moderator.report.summary import Grid, summary, summary_markdown
 
-__all__ = ["comparison_html", "comparison_markdown", "report_html", "report_markdown"]
+__all__ = [
+    "Grid",
+    "comparison_html",
+    "comparison_markdown",
+    "report_html",
+    "report_markdown",
+    "summary",
+    "summary_markdown",
+]

@@ -6,7 +6,8 @@ Colours are those of the page, light or dark: a chart names stand-ins, which bec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup, escape
@@ -59,7 +60,7 @@ def anchors(found: Sequence[Anchor], names: Mapping[str, str], metric: str, titl
         "name:N",
         sort=None,
         title=None,
-        axis=alt.Axis(domain=False, ticks=False, labelLimit=_NAMES, labelFontSize=11, labelPadding=10),
+        axis=alt.Axis(domain=False, ticks=False, labelLimit=_NAMES, labelFontSize=10.5, labelPadding=10),
     )
     x = alt.X("value:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5, format=".1f"))
     colour = alt.condition("datum.model", alt.value(_ACCENT), alt.value(_MUTED))
@@ -146,7 +147,7 @@ def _share(field: str, title: str, format: str = ".1f") -> Any:
     """An axis from 0 to 1; fields of the horizontal one come first by name."""
     import altair as alt
 
-    channel: Callable[..., Any] = alt.Y if field.split(":")[0] in ("rate", "value") else alt.X
+    channel = alt.Y if field.split(":")[0] in ("rate", "value") else alt.X
     return channel(field, title=title or None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5, format=format))
 
 
@@ -173,9 +174,6 @@ def _svg(chart: alt.LayerChart, described: str, size: tuple[int, int] = (WIDTH, 
 
 def require() -> None:
     """Raises `DataError` where the libraries of charts are not installed."""
-    try:
-        import altair
-        import vl_convert
-    except ImportError as error:
-        raise DataError(f"report: {error.name} is not installed\n  pip install 'moderator[report]'") from None
-    assert altair and vl_convert
+    for name in ("altair", "vl_convert"):
+        if find_spec(name) is None:
+            raise DataError(f"report: {name} is not installed\n  pip install 'moderator[report]'")

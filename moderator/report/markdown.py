@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from moderator.comparing.model import Comparison, Shift
+from moderator.comparing.model import Change, Comparison, Effect, Shift
 from moderator.metrics import Estimate
 from moderator.report import words
 from moderator.report.text import visible
@@ -14,9 +15,9 @@ from moderator.scoring.model import Anchor, Check, Report, RuleScore
 _HEAD: Final = ("f1", "precision", "recall", "missed", "answered")
 _OF_RULE: Final = ("precision", "recall", "f1")
 _OF_ANCHOR: Final = ("f1", "accuracy", "mcc")
-_ESCAPED: Final = str.maketrans(
-    {character: f"\\{character}" for character in "\\`*_{}[]()<>#+-!|~&@:.="} | {"\n": " ", "\r": " "}
-)
+_ESCAPED: Final = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>#|~&@"} | {"\n": " ", "\r": " "})
+_LINKED: Final = re.compile(r"(?i)(?<=:)(?=//)|(?<=www)(?=\.)")
+"""Where a backslash keeps an address from becoming a link."""
 _MOST_ROWS: Final = 50
 
 
@@ -43,7 +44,7 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 def escaped(text: str) -> str:
     """The text as Markdown prints it literally, in a table as well: on one line, without pipes, links, mentions or HTML."""
-    return visible(text).translate(_ESCAPED)
+    return _LINKED.sub("\\\\", visible(text).translate(_ESCAPED))
 
 
 def _report(report: Report) -> list[str]:
@@ -54,14 +55,14 @@ def _report(report: Report) -> list[str]:
         f"## {escaped(judged.title or judged.suite)}: {words.headline(report.checks).lower()}",
         f"{escaped(str(made))} under {escaped(str(judged.provenance.get('policy', judged.policy)))}, "
         f"suite {escaped(judged.suite)} {escaped(judged.version)}: {items}.",
-        _table(("number", "value"), ((words.name(metric), _said(report.metrics.get(metric))) for metric in _HEAD)),
+        table(("number", "value"), ((words.name(metric), _said(report.metrics.get(metric))) for metric in _HEAD)),
     ]
     if report.checks:
-        blocks.append(_table(("target", "at least", "measured", "status"), map(_check, report.checks)))
-    blocks.append(_table(("anchor", *map(words.name, _OF_ANCHOR)), map(_anchor, words.anchors(report))))
+        blocks.append(table(("target", "at least", "measured", "status"), map(_check, report.checks)))
+    blocks.append(table(("anchor", *map(words.name, _OF_ANCHOR)), map(_anchor, words.anchors(report))))
     if report.rules:
         columns = ("rule", "positive", "cited", *map(words.name, _OF_RULE))
-        blocks.append(_table(columns, map(_rule, report.rules[:_MOST_ROWS])))
+        blocks.append(table(columns, map(_rule, report.rules[:_MOST_ROWS])))
     if cautions := words.cautions(report):
         blocks.append("\n".join(f"- {escaped(caution)}" for caution in cautions))
     return blocks
@@ -88,7 +89,7 @@ def _comparison(comparison: Comparison, title: str) -> list[str]:
     cover = comparison.coverage
     blocks = [
         title,
-        f"**{comparison.verdict}**: {escaped(comparison.because)} {escaped(words.shift_words(comparison))}",
+        f"**{comparison.verdict}**: {escaped(comparison.because)}. {escaped(words.shift_words(comparison))}",
         f"{words.plural(cover.joined, 'item')} compared, {cover.labelled:,} with a known label; "
         f"{len(cover.missing):,} only before, {len(cover.new):,} only now.",
     ]
@@ -99,14 +100,14 @@ def _comparison(comparison: Comparison, title: str) -> list[str]:
                 words.number(one.first.value),
                 words.number(one.second.value),
                 _said(one.difference, signed=True),
-                words.p_value(one.p_value),
+                words.p_number(one.p_value),
                 one.conclusion,
             )
             for one in comparison.metrics
         )
-        blocks.append(_table(("number", "before", "now", "difference", "p", "conclusion"), rows))
+        blocks.append(table(("number", "before", "now", "difference", "p", "conclusion"), rows))
     shifts = [comparison.enforcement, *(shift for shift in comparison.rules if shift.lost or shift.gained)]
-    blocks.append(_table(("enforced", "before", "now", "lost", "gained", "p", "conclusion"), map(_shift, shifts[:_MOST_ROWS])))
+    blocks.append(table(("enforced", "before", "now", "lost", "gained", "p", "conclusion"), map(_shift, shifts[:_MOST_ROWS])))
     blocks.append(_flips(comparison.changes, comparison.effects, len(comparison.flips)))
     return blocks
 
@@ -114,10 +115,10 @@ def _comparison(comparison: Comparison, title: str) -> list[str]:
 def _shift(shift: Shift) -> tuple[str, ...]:
     what = "whole policy" if shift.rule is None else f"{escaped(shift.rule)} {escaped(shift.title)}"
     counts = (f"{n:,}" for n in (shift.before, shift.after, shift.lost, shift.gained))
-    return what, *counts, words.p_value(shift.adjusted), f"**{shift.conclusion}**" if shift.shown else shift.conclusion
+    return what, *counts, words.p_number(shift.adjusted), f"**{shift.conclusion}**" if shift.shown else shift.conclusion
 
 
-def _flips(changes: Mapping[str, int], effects: Mapping[str, int], total: int) -> str:
+def _flips(changes: Mapping[Change, int], effects: Mapping[Effect, int], total: int) -> str:
     if not total:
         return "No flips."
     told = ", ".join(f"{n:,} {words.CHANGES[change]}" for change in words.CHANGES if (n := changes.get(change, 0)))
@@ -125,7 +126,8 @@ def _flips(changes: Mapping[str, int], effects: Mapping[str, int], total: int) -
     return f"{words.plural(total, 'flip')}: {told}. Of the decisions {right}."
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -13,17 +14,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from moderator.comparing.model import Comparison
-from moderator.metrics import Estimate, wilson
+from moderator.metrics import Estimate, RiskPoint, wilson
 from moderator.policy.model import SEVERITIES
 from moderator.report import charts, words
 from moderator.report.parts import level, parts
 from moderator.report.text import pieces, visible
-from moderator.scoring.model import EvidenceScore, Report, RiskPoint, Table
+from moderator.scoring.model import EvidenceScore, Report, Table, without_texts
 
-MOST_CASES: Final = 60
-FIRST_CASES: Final = 12
-MOST_FLIPS: Final = 200
+FIRST_CASES: Final = 6
+MOST_CASES: Final = 30
+"""Of each direction."""
 FIRST_FLIPS: Final = 20
+MOST_FLIPS: Final = 200
+
 MOST_ROWS: Final = 300
 MOST_CHARACTERS: Final = 4_000
 MOST_TURNS: Final = 5
@@ -31,15 +34,22 @@ MOST_TURNS: Final = 5
 _DIRECTIONS: Final = {"over": "flagged; people would not", "under": "cleared; people would flag"}
 _ANSWERS: Final = {"yes": "violates", "no": "does not", "review": "to a person", "failure": "failure"}
 _LABELS: Final = {"yes": "violates", "no": "does not violate"}
+_WORDS: Final = (
+    words.name, words.number, words.percent, words.interval, words.said, words.p_value, words.p_number, words.plural,
+    words.outcome, words.headline, words.note, words.unmet, words.against, words.difference, words.shift_words,
+)  # fmt: skip
 
 
 def report_html(reports: Sequence[Report], comparisons: Sequence[Comparison] = (), *, texts: bool = True) -> str:
     """One self-contained page: a part for each suite, and in it the comparison of that suite with the last run.
 
-    The same values give the same bytes. Without `texts` no content, no rationale and no flip's text is in it; words of
-    clusters are left out too. Raises `DataError` when the extra ``report`` is not installed, and `ValueError` for nothing to show.
+    The same values give the same bytes. Without `texts` no content, no rationale and no flip's text is in it, nor the words of
+    clusters. Raises `DataError` when the extra ``report`` is not installed, and `ValueError` for nothing to show.
     """
     charts.require()
+    if not texts:
+        reports = [without_texts(report) for report in reports]
+        comparisons = [_without_texts(comparison) for comparison in comparisons]
     found = parts(reports, comparisons)
     if not found:
         raise ValueError("no report and no comparison: there is nothing to show")
@@ -70,6 +80,10 @@ def comparison_html(comparison: Comparison, *, texts: bool = True) -> str:
     return report_html((), (comparison,), texts=texts)
 
 
+def _without_texts(comparison: Comparison) -> Comparison:
+    return replace(comparison, flips=tuple(replace(flip, text=None) for flip in comparison.flips))
+
+
 @cache
 def _asset(name: str) -> str:
     return files("moderator.report").joinpath("templates", name).read_text(encoding="utf-8")
@@ -90,18 +104,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shared = (
-        words.name, words.number, words.percent, words.interval, words.said, words.p_value, words.p_number, words.plural, words.outcome,
-        words.headline, words.note, words.unmet, words.against, words.difference, words.shift_words, pieces,
-    )  # fmt: skip
-    environment.globals |= {function.__name__: function for function in shared}
-    environment.globals |= {
-        "place": _place, "more": _more, "risk_interval": _risk_interval, "evidence_rows": _evidence_rows,
-        "transition_columns": _transition_columns, "meanings": words.MEANINGS, "missing": words.MISSING, "anchor_names": words.ANCHORS,
-        "status_words": words.STATUS, "severities": SEVERITIES, "directions": _DIRECTIONS, "changes": words.CHANGES,
-        "answer_names": _ANSWERS, "label_names": _LABELS, "most_cases": MOST_CASES, "most_flips": MOST_FLIPS, "first_cases": FIRST_CASES, "first_flips": FIRST_FLIPS,
-        "most_rows": MOST_ROWS, "most_characters": MOST_CHARACTERS, "most_turns": MOST_TURNS,
-    }  # fmt: skip
+    environment.globals |= {function.__name__: function for function in (*_WORDS, pieces)}
+    environment.globals |= _GLOBALS
     return environment
 
 
@@ -141,3 +145,28 @@ def _evidence_rows(evidence: EvidenceScore) -> list[tuple[str, Estimate]]:
 
 def _transition_columns(table: Table) -> list[tuple[str, bool, str]]:
     return [("", False, ""), *((column.replace("_", " "), True, "") for column in table.columns)]
+
+
+_GLOBALS: Final[Mapping[str, Any]] = {
+    "place": _place,
+    "more": _more,
+    "risk_interval": _risk_interval,
+    "evidence_rows": _evidence_rows,
+    "transition_columns": _transition_columns,
+    "meanings": words.MEANINGS,
+    "missing": words.MISSING,
+    "anchor_names": words.ANCHORS,
+    "status_words": words.STATUS,
+    "changes": words.CHANGES,
+    "severities": SEVERITIES,
+    "directions": _DIRECTIONS,
+    "answer_names": _ANSWERS,
+    "label_names": _LABELS,
+    "first_cases": FIRST_CASES,
+    "most_cases": MOST_CASES,
+    "first_flips": FIRST_FLIPS,
+    "most_flips": MOST_FLIPS,
+    "most_rows": MOST_ROWS,
+    "most_characters": MOST_CHARACTERS,
+    "most_turns": MOST_TURNS,
+}

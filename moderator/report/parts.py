@@ -42,6 +42,8 @@ _SECTIONS: Final = {
     "cost": "Cost and prevalence",
     "provenance": "Provenance",
 }
+_TOLD_ELSEWHERE: Final = ("schema", "suites", "policies", "provenances")
+"""What of a run's manifest the page says in other places."""
 _AT_FIRST: Final = 0.5
 _LIVE: Final = (precision, recall, f1, false_positive_rate, flagged)
 
@@ -160,8 +162,9 @@ class Part:
     def anchor_note(self) -> str:
         if self.panel:
             return (
-                "All measured alike, against the majority of the other annotators of each item. The oracle knows all votes and is no "
-                "person. Above the constant and the linear model is the least; no person here is an upper bound."
+                "All measured alike, against the majority of the other annotators of each item. "
+                "The oracle knows all votes and is no person. "
+                "Above the constant and the linear model is the least; no person here is an upper bound."
             )
         return (
             "Measured against the labels. Above the constant and the linear model is the least. "
@@ -223,7 +226,8 @@ class Part:
         if judged.source:
             known |= {name: value for name, value in judged.source.model_dump().items() if value}
         known["resampled"] = "items" if self.report.counts.clusters is None else f"{self.report.counts.clusters:,} groups"
-        return [*((name, str(value)) for name, value in known.items()), *_flat(judged.provenance), *_flat(judged.run)]
+        run = {name: value for name, value in judged.run.items() if name not in _TOLD_ELSEWHERE}
+        return [*((name, str(value)) for name, value in known.items()), *_flat(judged.provenance), *_flat(run)]
 
 
 def level(report: Report) -> float:
@@ -237,10 +241,10 @@ def _flat(values: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, st
         name = f"{within} {key}".strip().replace("_", " ")
         if isinstance(value, Mapping):
             yield from _flat(value, name)
-        elif isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
-            yield name, json.dumps(value, ensure_ascii=False, default=str)
+        elif isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+            yield from _flat({f"{name} {place}" if len(value) > 1 else name: one for place, one in enumerate(value, 1)})
         elif isinstance(value, list | tuple):
-            yield name, ", ".join(map(str, value)) or "none"
+            yield name, " ".join(map(str, value)) or "none"
         else:
             yield name, words.MISSING if value is None else str(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from moderator.scoring.model import Mark
@@ -48,8 +49,7 @@ def pieces(text: str, evidence: Sequence[Mark] = (), marked: Sequence[Mark] = ()
     ends = {place for mark in (*evidence, *marked) for place in (mark.start, mark.end) if 0 < place < len(text)}
     cuts = sorted({0, *ends, len(text)})
     return tuple(
-        Piece(text[start:end], _over(evidence, start, end), _over(marked, start, end))
-        for start, end in zip(cuts, cuts[1:], strict=False)
+        Piece(text[start:end], _over(evidence, start, end), _over(marked, start, end)) for start, end in pairwise(cuts)
     )
 
 

@@ -223,7 +223,7 @@ def _beside(report: Report, anchor: str) -> str:
     paired = against(of, anchor, "f1")
     if paired is None:
         return ""
-    told = {one.name: value for one in of if (value := one.metrics.get("f1"))}
+    told: dict[str, Estimate] = {one.name: value for one in of if (value := one.metrics.get("f1"))}
     who = {"linear": "a linear model of character n-grams", "human": "one annotator, held out,"}[anchor]
     p = f", {p_value(paired.p_value)}" if paired.p_value is not None else ""
     return (

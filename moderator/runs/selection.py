@@ -48,7 +48,7 @@ def _sample(items: tuple[Item, ...], selection: Selection) -> tuple[Item, ...]:
 def _with(suite: Suite, items: tuple[Item, ...], slices: tuple[str, ...] | None = None) -> Suite:
     """The suite with these items; reports do not break down by what none of them has."""
     there = {key for item in items for key in item.slices}
-    slices = tuple(key for key in slices or suite.slices if key in there)
+    slices = tuple(key for key in (suite.slices if slices is None else slices) if key in there)
     if items == suite.items and slices == suite.slices:
         return suite
     # made anew and not copied: a copy would keep the digest of the original

@@ -13,7 +13,7 @@ from moderator.errors import DataError
 from moderator.metrics import Confusion, Estimate, Resampling, accuracy, cohen_kappa, estimate_all, f1, macro_f1
 from moderator.scoring.labels import Known, Pair, gold, native_gold
 from moderator.scoring.model import Metrics
-from moderator.suite import Item, Suite, linear_floors
+from moderator.suite import Item, LinearFloor, Suite, linear_floors
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,14 @@ FLOOR: TypeAdapter[Floor] = TypeAdapter(Floor)
 """Writes and reads a floor as JSON."""
 
 
-def fit_floor(suite: Suite) -> Floor:
-    """Fitted on the training split, for yes and no and for the native labels; without one, a note that says so."""
+def fit_floor(suite: Suite, trained_on: Suite | None = None) -> Floor:
+    """Fitted on the training split, for yes and no and for the native labels; without one, a note that says so.
+
+    With `trained_on` it is fitted on that suite's training split instead, but for texts that are judged, and for yes and no
+    alone: what a model of fixed labels makes of content from elsewhere.
+    """
+    if trained_on is not None:
+        return _transferred(suite, trained_on)
     labels: list[Callable[[Item], str | None]] = [partial(gold, suite)]
     if len(suite.scale.values) > 2 and len({native_gold(item) for item in suite.split("train")} - {None}) > 1:
         labels.append(native_gold)
@@ -45,12 +51,27 @@ def fit_floor(suite: Suite) -> Floor:
         binary, *native = linear_floors(suite.items, labels)
     except DataError as error:
         return Floor(str(error).partition("\n")[0].removeprefix("linear floor: "), {}, {}, {})
+    named = {item_id: label for floor in native for item_id, label in zip(floor.ids, floor.predicted, strict=True)}
+    return _floor(binary, named, f"character n-grams, fitted on {binary.trained_on:,} items")
+
+
+def _transferred(suite: Suite, other: Suite) -> Floor:
+    judged = {item.text for item in suite.split("test")}
+    items = [*(item for item in other.split("train") if item.text not in judged), *suite.split("test")]
+    try:
+        (binary,) = linear_floors(items, [partial(gold, other)])
+    except DataError as error:
+        return Floor(str(error).partition("\n")[0].removeprefix("linear floor: "), {}, {}, {})
+    return _floor(binary, {}, f"character n-grams, fitted on {binary.trained_on:,} items of {other.slug}")
+
+
+def _floor(binary: LinearFloor, native: Mapping[str, str], note: str) -> Floor:
     answers: Sequence[Known] = ["yes" if answer == "yes" else "no" for answer in binary.predicted]
     return Floor(
-        f"character n-grams, fitted on {binary.trained_on:,} items",
+        note,
         dict(zip(binary.ids, answers, strict=True)),
         dict(zip(binary.ids, map(float, binary.score("yes")), strict=True)),
-        {item_id: label for floor in native for item_id, label in zip(floor.ids, floor.predicted, strict=True)},
+        native,
     )
 
 

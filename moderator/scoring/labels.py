@@ -14,7 +14,7 @@ from typing import Final, Literal
 from moderator.metrics import Span
 from moderator.policy.model import SEVERITIES, Severity
 from moderator.scoring.model import Decision, Mark
-from moderator.suite import Item, Suite
+from moderator.suite import Answer, Item, Suite
 from moderator.verdict import Failure, Outcome, Verdict
 
 Known = Literal["yes", "no"]
@@ -50,7 +50,7 @@ def decision_on(rule: str, outcome: Verdict | Failure) -> Decision:
 
 def votes(suite: Suite, item: Item) -> dict[Known, int]:
     """How many annotators say that the item violates the policy, and how many that it does not."""
-    said = Counter({"yes": 0, "no": 0})
+    said: dict[Answer, int] = {"yes": 0, "no": 0, "unknown": 0}
     for label in item.labels:
         said[suite.answer(label)] += label.count
     return {"yes": said["yes"], "no": said["no"]}

@@ -22,23 +22,28 @@ _FLOORS: Final = "floors"
 
 
 def score_run(
-    run: Run, scoring: Scoring | None = None, *, suites: Collection[str] = (), linear: bool = True
+    run: Run,
+    scoring: Scoring | None = None,
+    *,
+    suites: Collection[str] = (),
+    linear: bool = True,
+    linear_from: Suite | None = None,
 ) -> tuple[Report, ...]:
     """A report for each suite of the run, or for those that are named. Never needs the model.
 
-    `linear`: whether the linear model is asked; it is fitted on the training items that the run's folder holds. Raises
-    `DataError`, also for the name of a suite that the run does not have.
+    `linear`: whether the linear model is asked; it is fitted on the training items that the run's folder holds, or on those of
+    the suite `linear_from`. Raises `DataError`, also for the name of a suite that the run does not have.
     """
     slugs = [suite.slug for suite in run.suites]
     if unknown := [name for name in suites if name not in slugs]:
         raise DataError(f"{run.path}: has no suite {unknown[0]!r}\n  it has {', '.join(slugs)}")
     wanted = [suite for suite in run.suites if not suites or suite.slug in suites]
-    return tuple(_score(run, suite, scoring or Scoring(), linear=linear) for suite in wanted)
+    return tuple(_score(run, suite, scoring or Scoring(), linear=linear, linear_from=linear_from) for suite in wanted)
 
 
-def _score(run: Run, suite: Suite, scoring: Scoring, *, linear: bool) -> Report:
+def _score(run: Run, suite: Suite, scoring: Scoring, *, linear: bool, linear_from: Suite | None) -> Report:
     record = run.manifest.suite(suite.slug)
-    floor = _floor(run.path / _FLOORS, suite) if linear else None
+    floor = _floor(run.path / _FLOORS, suite, linear_from) if linear else None
     return score(
         suite,
         run.outcomes(suite.slug),
@@ -50,13 +55,13 @@ def _score(run: Run, suite: Suite, scoring: Scoring, *, linear: bool) -> Report:
     )
 
 
-def _floor(folder: Path, suite: Suite) -> Floor:
-    """The kept one, if it was fitted on this very suite in the same way."""
-    key = sha256(f"{suite.digest} {LINEAR_MODEL}".encode()).hexdigest()[:16]
+def _floor(folder: Path, suite: Suite, other: Suite | None) -> Floor:
+    """The kept one, if it was fitted on these very items in the same way."""
+    key = sha256(f"{suite.digest} {other.digest if other else ''} {LINEAR_MODEL}".encode()).hexdigest()[:16]
     kept = folder / f"{suite.slug}-{key}.json"
     with suppress(OSError, ValidationError):
         return FLOOR.validate_json(kept.read_bytes())
-    floor = fit_floor(suite)
+    floor = fit_floor(suite, other)
     with suppress(OSError):  # a folder that cannot be written to: fitted again next time
         folder.mkdir(exist_ok=True)
         partial = kept.with_suffix(".partial")

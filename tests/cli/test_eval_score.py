@@ -150,3 +150,11 @@ def test_a_run_that_is_not_finished_is_scored_on_demand(command: Command, run: P
     done = command("eval", "score", run)
     assert (done.code, "incomplete" in done.err) == (1, True)
     assert "35 judged, 5 not judged" in command("eval", "score", run, "--partial").out
+
+
+def test_the_linear_model_can_come_from_another_suite(command: Command, run: Path, tmp_path: Path) -> None:
+    """For suites without training items: fitted on another's, but for texts that are judged."""
+    other = suite(tmp_path / "other.yaml", title="Other")
+    done = command("eval", "score", run, "--linear-from", other)
+    assert "character n-grams, fitted on 30 items of other" in done.out
+    assert command("eval", "score", run, "--linear-from", "nowhere.yaml").code == 1

@@ -32,7 +32,10 @@ from moderator.runs import Run, load_run, write_run
 from moderator.scoring import Scoring, score_run
 from moderator.suite import write_suite
 from moderator.verdict import Failure, Verdict
+from tests.cli.conftest import Command, command
 from tests.interop.conftest import ENGINE, suite
+
+__all__ = ["command"]
 
 pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
 
@@ -245,20 +248,37 @@ def _command(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess[
     )  # fmt: skip
 
 
-def test_the_commands(run: Run, tmp_path: Path) -> None:
-    moderator = ("moderator", "eval")
-    done = _command(tmp_path, *moderator, "export", "run", "--format", "inspect", "--out", "log.eval", "--no-linear")
-    assert (done.returncode, done.stdout) == (0, "log.eval\n"), done.stderr
-    assert _command(tmp_path, *moderator, "export", "run", "--format", "inspect", "--out", "log.eval").returncode == 1
-    done = _command(tmp_path, *moderator, "import", "log.eval", "--format", "inspect", "--out", "back")
-    assert (done.returncode, done.stdout) == (0, "back\n"), done.stderr
-    assert "9 items of policy spam" in done.stderr
+def test_the_commands(run: Run, command: Command, tmp_path: Path) -> None:
+    done = command("eval", "export", "run", "--format", "inspect", "--out", "log.eval", "--no-linear")
+    assert (done.code, done.out) == (0, "log.eval\n"), done.err
+    assert "--force replaces it" in command("eval", "export", "run", "--format", "inspect", "--out", "log.eval").err
+    done = command("eval", "export", "run", "--format", "inspect", "--out", "logs", "--no-linear")
+    assert len(list_eval_logs(str(tmp_path / "logs"))) == 1
+    done = command("eval", "import", "log.eval", "--format", "inspect", "--out", "back")
+    assert (done.code, done.out) == (0, "back\n"), done.err
+    assert "9 items of policy spam" in done.err
     assert load_run(tmp_path / "back").outcomes("small") == run.outcomes("small")
-    done = _command(tmp_path, *moderator, "import", "log.eval", "--format", "inspect", "--out", "back.yaml")
-    assert (done.returncode, (tmp_path / "back.jsonl").exists()) == (0, True)
-    assert _command(tmp_path, *moderator, "import", "log.eval", "--format", "inspect", "--out", "back").returncode == 1
-    mapped = ("--format", "inspect", "--out", "x", "--policy", "spam", "--violates", "spam")
-    assert _command(tmp_path, *moderator, "import", "log.eval", *mapped).returncode == 2
+    done = command("eval", "import", "log.eval", "--format", "inspect", "--out", "back.yaml")
+    assert (done.code, (tmp_path / "back.jsonl").exists()) == (0, True)
+    assert "exists" in command("eval", "import", "log.eval", "--format", "inspect", "--out", "back").err
+
+
+def test_a_mapping_for_a_log_of_ours_is_a_usage_error(run: Run, command: Command) -> None:
+    command("eval", "export", "run", "--format", "inspect", "--out", "log.json", "--no-linear")
+    mapped = ("--policy", "spam", "--violates", "spam")
+    assert command("eval", "import", "log.json", "--format", "inspect", "--out", "x", *mapped).code == 2
+
+
+def test_another_tools_log_is_imported_and_scored_on_the_command_line(command: Command, tmp_path: Path) -> None:
+    path = _foreign(tmp_path).location.removeprefix("file://")
+    bare = command("eval", "import", path, "--format", "inspect", "--out", "theirs")
+    assert (bare.code, "a log of another tool" in bare.err) == (1, True)
+    mapping = ("--policy", "spam", "--violates", "unsafe", "--map", "decision=scores._answered.answer,labels=metadata.people")
+    done = command("eval", "import", path, "--format", "inspect", "--out", "theirs", *mapping, "--slices", "language")
+    assert done.code == 0, done.err
+    assert "4 items of policy spam: 2 allowed, 1 violates, 1 failed (unreadable)" in done.err
+    scored = command("eval", "score", "theirs", "--no-linear")
+    assert "4 judged" in scored.out
 
 
 def test_inspects_commands_find_our_task_and_scorers(log: Any, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def suite(n: int = 600, seed: int = 7, targets: Targets | None = None) -> Suite:
     chance = random.Random(seed)
     items = tuple(_item(chance, number, n) for number in range(n + n // 2))
     return Suite(
-        suite="spam-forum",
+        slug="spam-forum",
         version="1.2.0",
         title="Forum posts, spring",
         policy="spam",

@@ -3,9 +3,11 @@
 The files stay with the user; what is known about a set (licence, citation, meaning of its labels) is in its `Recipe`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+from pydantic import ValidationError
 
 from moderator.errors import DataError
 from moderator.policy.document import nearest
@@ -34,15 +36,31 @@ SETS: Final[Mapping[str, tuple[Recipe, ...]]] = {
 """The public sets by name. A set that is labelled under several policies has a recipe, and gives a suite, for each."""
 
 
-def prepare_set(name: str, source: Path, *, split: Wanted = "test", policy: str | None = None) -> tuple[Prepared, ...]:
-    """The suites of a public set whose files are in a folder, or of one of its files. Raises `DataError`."""
+def prepare_set(
+    name: str, source: Path, *, split: Wanted = "test", policy: str | None = None, violates: Sequence[str] = ()
+) -> tuple[Prepared, ...]:
+    """The suites of a public set whose files are in a folder, or of one of its files.
+
+    `violates`: the labels that violate the policy, instead of those that the set's recipe names. Raises `DataError`.
+    """
     if name not in SETS:
         raise DataError(f"{name}: no such set{nearest(name, tuple(SETS))}\n  sets are {', '.join(SETS)}, custom")
     found = [(recipe, paths) for recipe in SETS[name] if (paths := _paths(recipe, source, alone=len(SETS[name]) == 1))]
     if not found:
         wanted = ", ".join(file for recipe in SETS[name] for file in recipe.files)
         raise DataError(f"{source}: no file of {name}\n  looked for {wanted}, and the same with .gz")
-    return tuple(assemble(recipe.under(policy) if policy else recipe, paths, split) for recipe, paths in found)
+    try:
+        recipes = [(_read_as(recipe, policy, violates), paths) for recipe, paths in found]
+    except ValueError as error:
+        values = ", ".join(dict.fromkeys(value for recipe, _ in found for value in recipe.scale.values))
+        what = error.errors()[0]["ctx"]["error"] if isinstance(error, ValidationError) else error
+        raise DataError(f"{name}: --violates: {what}\n  labels are {values}") from None
+    return tuple(assemble(recipe, paths, split) for recipe, paths in recipes)
+
+
+def _read_as(recipe: Recipe, policy: str | None, violates: Sequence[str]) -> Recipe:
+    read = recipe.under(policy) if policy else recipe
+    return read.violating(violates) if violates else read
 
 
 def _paths(recipe: Recipe, source: Path, *, alone: bool) -> dict[str, Path]:

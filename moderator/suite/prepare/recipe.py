@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -164,6 +165,26 @@ class Recipe:
 
         note = f"its labels were given for `{self.policy}`: rule labels are left out" if not self.note else ""
         return replace(self, policy=policy, item=item, note=note)
+
+    def violating(self, values: Sequence[str]) -> Recipe:
+        """The set with another reading of its labels: these say that the policy is violated, and all others do not.
+
+        What it says about single rules is left out. Raises `ValueError` for what is no label of the set.
+        """
+        unknown = tuple(value for value in self.scale.unknown if value not in values)
+        scale = Scale.model_validate({**self.scale.model_dump(), "violates": tuple(values), "unknown": unknown})
+
+        def item(row: Fields) -> Item | None:
+            found = self.item(row)
+            return found and _without_answers(without_rules(found))
+
+        name = re.sub(r"[^a-z0-9]+", "-", "-".join((self.slug, *values)).lower()).strip("-")
+        return replace(self, slug=name, title=f"{self.title} ({', '.join(values)})", scale=scale, item=item)
+
+
+def _without_answers(item: Item) -> Item:
+    """The item with what follows from the labels' values alone."""
+    return item.model_copy(update={"labels": tuple(label.model_copy(update={"violates": None}) for label in item.labels)})
 
 
 def without_rules(item: Item) -> Item:

@@ -342,3 +342,15 @@ def test_a_short_answer_under_another_message_is_no_duplicate(table: Write) -> N
     folder = table("ConvAbuseEMNLPtest.csv", CONVABUSE_HEADER, convabuse_row("4", "yes", grade))
     result = prepared("convabuse", folder)
     assert [item.id for item in result.suite.items] == ["convabuse-train-5", "convabuse-test-4"]
+
+
+def test_the_labels_of_a_set_can_be_read_otherwise(lines: Write) -> None:
+    """Other labels violate another policy: nothing is known of single rules, and the suite's name says what was done."""
+    row = {"post_id": "1", "split": "val", "source": "gab", "tokens": ["oh", "you"], "label": "offensive"}
+    folder = lines("train_val.jsonl", row, {**row, "post_id": "2", "label": "normal"})
+    suite = prepared("hatexplain", folder, "test", policy="harassment", violates=("hatespeech", "offensive")).suite
+    assert (suite.slug, suite.policy) == ("hatexplain-hatespeech-offensive-val", "harassment")
+    assert [suite.answer(label(item)) for item in suite.items] == ["yes", "no"]
+    assert not any(label(item).rules for item in suite.items)
+    with pytest.raises(DataError, match=r"(?s)'rude' is not among the values.*labels are .*offensive"):
+        prepared("hatexplain", folder, violates=("rude",))
