@@ -33,14 +33,14 @@ def suite() -> Suite:
         ),
         Item(id="wrong-rule", text="buy it", labels=said("spam", rules={"P2": "yes"})),
         Item(id="missed", text="sell the lot", labels=said("spam", "spam", "fine"), slices={"language": "en"}),
-        Item(id="over", text="buy a vowel", labels=said("fine", "fine"), slices={"language": "de"}),
+        Item(id="over", text="buy a vowel", labels=said("fine", "fine", rules={"P1": "yes"}), slices={"language": "de"}),
         Item(id="right", text="hello", labels=said("fine"), facts={"surface": "post"}),
         Item(id="person", text="perhaps", labels=said("spam")),
         Item(id="failed", text="broken", labels=said("fine")),
         Item(id="tied", text="good day", labels=said("fine", "spam")),
         Item(id="unlabelled", text="buy tea"),
     )
-    return Suite(suite="small", title="Small", policy="spam", scale=SCALE, slices=("language",), minimum=5, items=items)
+    return Suite(slug="small", title="Small", policy="spam", scale=SCALE, slices=("language",), minimum=5, items=items)
 
 
 @pytest.fixture

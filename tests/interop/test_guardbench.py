@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from moderator.content import Turn
 from moderator.errors import DataError, NoVerdictError
+from moderator.interop.conversations import content_of
 from moderator.interop.guardbench import moderate
 from moderator.interop.opening import open_once
 from moderator.judge import Moderator
@@ -38,7 +40,13 @@ def test_the_last_turn_is_judged_and_those_before_are_its_thread() -> None:
     moderator = Moderator("spam", Asked())
     flagged, clean = moderate([said("hello", "what else?", "buy now"), said("buy now", "no", "hello")], moderator=moderator)
     assert flagged > 0.8 > 0.1 > clean
-    assert any("what else?" in prompt and "assistant" in prompt for prompt in asked)
+    first = next(prompt for prompt in asked if "what else?" in prompt)
+    assert "assistant" in first
+    assert first.count("buy now") == 1
+    assert content_of(said("hello", "what else?", "buy now")).thread == (
+        Turn(text="hello", author="user"),
+        Turn(text="what else?", author="assistant"),
+    )
 
 
 def test_a_failure_raises_or_is_nan_and_never_a_number() -> None:

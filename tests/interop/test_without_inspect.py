@@ -19,9 +19,11 @@ def _not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_missing_extra_is_named() -> None:
-    for call in (lambda: log_of({}), lambda: read_log(Path("log.json"))):
-        with pytest.raises(DataError, match=r"inspect_ai is not installed\n  pip install 'moderator\[inspect\]'"):
-            call()
+    message = r"inspect_ai is not installed\n  pip install 'moderator\[inspect\]'"
+    with pytest.raises(DataError, match=message):
+        log_of({})
+    with pytest.raises(DataError, match=message):
+        read_log(Path("log.json"))
 
 
 def test_the_command_line_loads_no_other_tool() -> None:
