@@ -40,7 +40,7 @@ from moderator.suite import Item, Suite, open_suite, policy_of
 from moderator.verdict import Failure, Verdict
 
 
-class _Batches:
+class Batches:
     """Judges what waits together: Inspect asks for one sample at a time, engines like many."""
 
     def __init__(self, moderator: Moderator) -> None:
@@ -127,7 +127,7 @@ def moderate(
     moderator = open_once(policy, engine, engine_options, mode=mode, plan=plan, family=family)
     if len(moderator.policies) > 1:
         raise DataError(f"policy: {len(moderator.policies)} were given\n  a sample has one outcome, so one policy")
-    batches = _Batches(moderator)
+    batches = Batches(moderator)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         outcome = await batches.judge(_content(state))

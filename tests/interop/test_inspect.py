@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("inspect_ai")
 
+import anyio
 from inspect_ai import Task, eval, score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import list_eval_logs, read_eval_log, recompute_metrics, write_eval_log
@@ -21,18 +22,21 @@ from inspect_ai.scorer import Score as InspectScore
 from inspect_ai.scorer import Target, accuracy, match, scorer
 from inspect_ai.solver import solver
 
+from moderator.content import Content
 from moderator.errors import DataError
 from moderator.interop.inspect_export import to_log
 from moderator.interop.inspect_files import log_name, read_log, write_log
 from moderator.interop.inspect_import import from_log, is_ours
 from moderator.interop.inspect_mapped import LogMapping
-from moderator.interop.inspect_tasks import agreement, decision, moderate, rules
+from moderator.interop.inspect_tasks import Batches, agreement, decision, moderate, rules
 from moderator.interop.inspect_tasks import suite as suite_task
+from moderator.judge import Moderator
 from moderator.runs import Run, load_run, write_run
 from moderator.scoring import Scoring, score_run
 from moderator.suite import write_suite
 from moderator.verdict import Failure, Verdict
 from tests.cli.conftest import Command, command
+from tests.cli.playback.engines import Flags
 from tests.interop.conftest import ENGINE, suite
 
 __all__ = ["command"]
@@ -66,6 +70,7 @@ def test_inspect_reads_what_was_exported(log: Any, tmp_path: Path, suffix: str) 
 
 
 def test_a_folder_of_logs_is_listed(log: Any, tmp_path: Path) -> None:
+    assert ":" not in log_name(log)
     write_log(log, tmp_path / "logs" / log_name(log))
     assert [found.task for found in list_eval_logs(str(tmp_path / "logs"))] == ["moderator-small"]
 
@@ -151,8 +156,35 @@ def test_an_engine_that_gives_up_is_an_error_of_the_eval_and_no_verdict(tmp_path
     data = [Sample(id=n, input=text, target="no") for n, text in enumerate(["hello", "die", "hello again"])]
     task = Task(dataset=data, solver=moderate("spam", "tests.cli.playback.engines:Dies"), scorer=decision())
     (done,) = eval(task, model="none/none", log_dir=str(tmp_path), fail_on_error=False)
-    assert any(sample.error and "gave up" in sample.error.message for sample in done.samples)
+    errors = [sample.error.message for sample in done.samples if sample.error]
+    assert errors
+    assert all("gave up" in error for error in errors)
     assert all(not sample.scores for sample in done.samples if sample.error)
+
+
+def test_samples_that_wait_are_judged_together() -> None:
+    sizes: list[int] = []
+
+    class Counting(Flags):
+        def complete(self, prompts: Any) -> Any:
+            sizes.append(len(prompts))
+            return super().complete(prompts)
+
+    batches = Batches(Moderator("spam", Counting()))
+    outcomes: dict[int, str] = {}
+
+    async def one(n: int) -> None:
+        outcome = await batches.judge(Content(id=str(n), text="buy" if n % 2 else "hello"))
+        outcomes[n] = f"{outcome.content_id} {outcome.outcome if isinstance(outcome, Verdict) else ''}"
+
+    async def ask() -> None:
+        async with anyio.create_task_group() as group:
+            for n in range(20):
+                group.start_soon(one, n)
+
+    anyio.run(ask)
+    assert outcomes == {n: f"{n} {'violates' if n % 2 else 'allowed'}" for n in range(20)}
+    assert max(sizes) > 10
 
 
 @solver
