@@ -20,7 +20,7 @@ from moderator.quoting import Match
 
 Outcome = Literal["allowed", "violates", "allowed_by_exception", "needs_review", "not_covered"]
 Reason = Literal["cut", "unreadable", "refused", "too_long", "timeout", "engine"]
-Method = Literal["label_probability", "votes", "none"]
+Method = Literal["label_probability", "votes", "reported", "none"]
 
 
 class _Value(BaseModel):
@@ -100,7 +100,8 @@ class Score(_Value):
     """How probable it is that the content violates the policy, how that was measured, and whether it was calibrated.
 
     ``label_probability``: from the probabilities of the label tokens, taken from the full vocabulary and renormalised over the
-    labels. ``votes``: the share of samples that say so. ``none``: no number could be had.
+    labels. ``votes``: the share of samples that say so. ``reported``: by another tool, whose outcome was imported. ``none``: no
+    number could be had.
     """
 
     value: Annotated[float, Field(ge=0, le=1)] | None

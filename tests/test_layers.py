@@ -31,13 +31,14 @@ LAYERS = (
     ("runs",),
     ("scoring",),
     ("comparing", "steering"),
-    ("report",),
+    ("report", "interop"),
     ("cli",),
     ("__main__",),
 )
 """Each module or package imports from those above it, and from itself."""
 
 INSIDE_FUNCTIONS = {
+    "interop.inspect_files": {"inspect_ai"},
     "metrics.alttest": {"scipy"},
     "metrics.consensus": {"scipy"},
     "metrics.paired": {"scipy"},
@@ -50,6 +51,7 @@ INSIDE_FUNCTIONS = {
 """Third-party modules that are imported when they are first needed, because they take long and are seldom needed."""
 
 CORNERS = {
+    "interop": {"inspect_ai"},
     "metrics": {"scipy"},
     "cli": {"typer", "click", "rich"},
     "records": {"pyarrow", "pandas"},

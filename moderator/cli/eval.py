@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from moderator.cli import comparisons, gates, prepare, replays, report, runs, scores, steer
+from moderator.cli import comparisons, gates, interop, prepare, replays, report, runs, scores, steer
 
 app = typer.Typer()
 app.command("prepare")(prepare.command)
@@ -15,3 +15,5 @@ app.command("gate")(gates.command)
 app.command("replay")(replays.command)
 app.command("report")(report.command)
 app.command("steer")(steer.command)
+app.command("export")(interop.export_run)
+app.command("import")(interop.import_run)

@@ -5,6 +5,7 @@ from moderator.runs.executing import check_folder, execute
 from moderator.runs.folder import Run, load_run
 from moderator.runs.manifest import Manifest, PolicyRecord, RuleRecord, Selection, SuiteRecord
 from moderator.runs.selection import select
+from moderator.runs.writing import write_run
 
 __all__ = [
     "Environment",
@@ -19,4 +20,5 @@ __all__ = [
     "execute",
     "load_run",
     "select",
+    "write_run",
 ]
