@@ -50,7 +50,7 @@ test-slow: .venv/dev ## the tests that take longer
 	.venv/bin/python -m pytest -q -m 'slow and not vllm and not interop'
 
 test-vllm: .venv-vllm/ready ## the engines against real vLLM, in process and served
-	HF_HUB_OFFLINE=1 .venv-vllm/bin/python -m pytest -q -m vllm
+	HF_HUB_OFFLINE=1 .venv-vllm/bin/python -m pytest -q -m vllm tests/engines
 
 test-interop: .venv-interop/ready ## exports, imports and evals against real Inspect
 	.venv-interop/bin/python -m pytest -q -m interop -W ignore::pytest.PytestUnraisableExceptionWarning tests/interop

@@ -35,7 +35,13 @@ def brief(estimate: Estimate | None, digits: int = 3, *, signed: bool = False) -
 
 def summary(reports: Sequence[Report]) -> tuple[Grid, ...]:
     """The tables that have rows; names of suites as they are, not made safe for any form of display."""
-    linear = ("suite", "known", *(name for one in _COMPARED for name in (words.name(one), "linear", "difference")), "McNemar")
+    linear = (
+        "suite",
+        "known",
+        "answered",
+        *(name for one in _COMPARED for name in (words.name(one), "linear", "difference")),
+        "McNemar",
+    )
     people = ("suite", "items", "alpha", "a person, held out", "model", "difference")
     native = ("suite", "labels", "items", "alpha", "alpha, ordinal", "constant", "a person, held out", "oracle")
     quotes = ("suite", "items", "people in pairs", "a person, held out", "model", "difference")
@@ -69,13 +75,14 @@ def _linear(report: Report) -> tuple[str, ...]:
     linear = _anchor(report.anchors, "linear")
     p_value = next((pair.p_value for pair in linear.paired if pair.p_value is not None), None)
     cells = (cell for metric in _COMPARED for cell in _beside(report, linear, metric))
-    return report.judged.suite, f"{report.counts.known:,}", *cells, words.MISSING if p_value is None else words.p_value(p_value)
+    head = report.judged.suite, f"{report.counts.known:,}", words.number(report.metrics["answered"].value)
+    return *head, *cells, words.MISSING if p_value is None else words.p_value(p_value)
 
 
 def _beside(report: Report, linear: Anchor, metric: str) -> tuple[str, str, str]:
     """The model, the linear model, and what lies between, all over the items that both judged."""
     if metric not in linear.metrics:
-        return words.number(report.metrics[metric].value), words.MISSING, words.MISSING
+        return brief(report.metrics[metric]), words.MISSING, words.MISSING
     of, more = linear.metrics[metric].value, next(pair.difference for pair in linear.paired if pair.metric == metric)
     model = None if of is None or more.value is None else of + more.value
     return words.number(model), words.number(of), brief(more, signed=True)

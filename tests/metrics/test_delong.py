@@ -20,7 +20,7 @@ def scores(n: int, seed: int = 0, ties: int = 20) -> tuple[Any, Any, Any]:
     return positive, first, second
 
 
-def by_definition(positive: Floats, first: Floats, second: Floats) -> tuple[float, float, float]:
+def by_definition(positive: Any, first: Floats, second: Floats) -> tuple[float, float, float]:
     """The variances of both AUROCs and of their difference, as printed in the paper: a double loop over the kernel."""
     above, below = [], []
     for side in (first, second):
