@@ -28,7 +28,7 @@ _HEAD: Final = ("f1", "precision", "recall", "missed", "answered", "macro_f1", "
 _OF_ANCHOR: Final = ("f1", "macro_f1", "accuracy", "mcc", "auroc")
 _OF_RULE: Final = ("precision", "recall", "f1", "mcc")
 _OF_SLICE: Final = ("f1", "precision", "recall", "specificity", "accuracy")
-_PIPE_WIDTH: Final = 150
+_PIPE_WIDTH: Final = 170
 _ROWS: Final = 40
 _LABELS: Final = 6
 """Native labels, beyond which they are not listed one by one."""
