@@ -15,6 +15,7 @@ from moderator.suite.prepare import SETS, Mapped, Prepared, Wanted, prepare_cust
 
 _SET = f"custom, or a public set: {', '.join(SETS)}."
 _MAP = "custom: which column is which field, text=body,id=post_id,label=toxic,by=rater."
+_SPLIT = "A linear model needs both: all. custom without a column for it: all items are test, or four fifths train."
 _VIOLATES = "Labels that violate the policy (default: what is known of the set)."
 _SHOWN = 20
 
@@ -23,7 +24,7 @@ def command(
     name: Annotated[str, typer.Argument(metavar="SET", help=_SET)],
     source: Annotated[Path, typer.Argument(help="The set's folder or file, on your disk.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The suite to write; its items go into a .jsonl file beside it.")],
-    split: Annotated[Wanted, typer.Option("--split", help="A linear baseline needs both: all.")] = "test",
+    split: Annotated[Wanted, typer.Option("--split", help=_SPLIT)] = "test",
     policy: Annotated[str | None, typer.Option("--policy", "-p", help="Name or path (default: the set's own).")] = None,
     columns: Annotated[list[str] | None, typer.Option("--map", help=_MAP)] = None,
     values: Annotated[list[str] | None, typer.Option("--values", help="custom: all labels, in order if --ordinal.")] = None,

@@ -52,10 +52,10 @@ def assemble(recipe: Recipe, paths: Mapping[str, Path], split: Wanted) -> Prepar
     if not chosen:
         seen = "\n".join(map(str, files.problems[:3]))
         raise DataError(f"{recipe.slug}: no items in the {split} split\n  --split all takes every one" + (seen and f"\n{seen}"))
-    part = recipe.test if split == "test" else split
+    part = {"test": recipe.test, "train": "train", "all": ""}[split]
     suite = Suite(
-        slug=recipe.slug if split == "all" else f"{recipe.slug}-{part}",
-        title=recipe.title if split == "all" else f"{recipe.title}, {part} split",
+        slug=f"{recipe.slug}-{part}" if part else recipe.slug,
+        title=f"{recipe.title}, {part} split" if part else recipe.title,
         policy=recipe.policy,
         source=recipe.source,
         scale=recipe.scale,

@@ -12,7 +12,7 @@ from moderator.errors import DataError
 from moderator.policy.document import nearest
 from moderator.records import FACTS
 from moderator.records.formats import parse_json
-from moderator.suite.model import Annotation, Answer, Item, Scale, Source
+from moderator.suite.model import Annotation, Answer, Item, Scale, Source, Split
 from moderator.suite.prepare.assemble import Prepared, Wanted, assemble
 from moderator.suite.prepare.recipe import Fields, Files, Recipe, Row
 from moderator.suite.prepare.texts import fifth, strip
@@ -57,8 +57,8 @@ def prepare_custom(
 ) -> Prepared:
     """A suite out of a table: a row is an item, or one annotator's label of it where `by` is mapped and rows share an id.
 
-    Without a column for the split, a fifth of the items is the test, by a hash of the text. Handles, links and phone numbers
-    are stripped. Raises `DataError`.
+    Without a column for the split every item is the test, unless training items are asked for too: then a fifth is the test,
+    by a hash of the text. Handles, links and phone numbers are stripped. Raises `DataError`.
     """
     _check(source, mapped)
     values = tuple(mapped.values) or _seen(source, mapped)
@@ -76,10 +76,11 @@ def prepare_custom(
         source=Source(name=slug, licence=licence),
         scale=scale,
         files={source.name: None},
-        item=lambda row: _item(row, mapped),
+        item=lambda row: _item(row, mapped, all_test=split == "test"),
         read=lambda _, files: _grouped(files, mapped),
         slices=tuple(mapped.slices),
         columns=mapped.named,
+        test="test" if "split" in mapped.columns else "",
     )
     return assemble(recipe, {source.name: source}, split)
 
@@ -136,7 +137,7 @@ def _grouped(files: Files, mapped: Mapped) -> Iterator[Row]:
         yield rows[0]._replace(fields={**rows[0].fields, **fields, "rows": fields["rows"], "id of item": fields["id"]})
 
 
-def _item(row: Fields, mapped: Mapped) -> Item | None:
+def _item(row: Fields, mapped: Mapped, *, all_test: bool) -> Item | None:
     def value(name: str) -> Any:
         return row.get(mapped.columns[name]) if name in mapped.columns else None
 
@@ -144,14 +145,16 @@ def _item(row: Fields, mapped: Mapped) -> Item | None:
     given = _word(value("split")).lower()
     if given not in ("", "train", "test", "dev", "val", "valid", "validation"):
         raise ValueError(f"split is {given!r}: train or test is expected")
-    split = fifth(raw) if "split" not in mapped.columns else "test" if given == "test" else "train"
+    part: Split = "test" if given == "test" else "train"
+    if "split" not in mapped.columns:
+        part = "test" if all_test else fifth(raw)
     labels = (_label(one, mapped) for one in row["rows"])
     return Item(
         id=row["id of item"],
         text=strip(raw).text,
         thread=_thread(value("thread")),
         facts={name: word for name in FACTS if (word := _word(value(name)))},
-        split=split,
+        split=part,
         group=_word(value("group")),
         slices={name: word for name in mapped.slices if (word := _word(row.get(name)))},
         labels=tuple(label for label in labels if label),

@@ -143,7 +143,7 @@ class Recipe:
     """What the rows are that become no item."""
     slices: tuple[str, ...] = ()
     test: str = "test"
-    """What the publisher calls the part that is the test."""
+    """What the publisher calls the part that is the test; empty: all of it is."""
     whole: bool = False
     """Its rows are joined from several files."""
     columns: tuple[str, ...] = ()

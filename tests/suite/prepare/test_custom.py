@@ -152,3 +152,17 @@ def test_an_empty_table_a_missing_one_and_another_kind_are_errors(tmp_path: Path
     for path in (tmp_path / "none.csv", table("own.csv", ("body", "verdict")) / "own.csv", Path(__file__)):
         with pytest.raises(DataError):
             prepared(path)
+
+
+def test_a_golden_set_is_all_test_unless_training_items_are_asked_for(table: Write) -> None:
+    """Without a column for the split; its name is then the one that was given."""
+    path = (
+        table("own.csv", ("body", "verdict"), *((f"post number {n}", "good" if n % 2 else "bad") for n in range(40)))
+        / "own.csv"
+    )
+    golden = prepared(path, split="test").suite
+    assert (golden.slug, len(golden.split("test")), len(golden.items)) == ("own", 40, 40)
+    parted = prepared(path, split="all").suite
+    assert 0 < len(parted.split("test")) < 20
+    assert len(parted.items) == 40
+    assert prepared(path, split="train").suite.slug == "own-train"
