@@ -29,9 +29,9 @@ _COLOURS: Final[Mapping[str, str]] = {
 _ACCENT, _INK, _MUTED, _LINE, _PAPER = _COLOURS
 _FONT: Final = "system-ui, sans-serif"
 
-WIDTH: Final = 292
+WIDTH: Final = 284
 HEIGHT: Final = 230
-LEFT: Final = 46
+LEFT: Final = 54
 RIGHT: Final = 14
 TOP: Final = 12
 _BOTTOM: Final = 42
