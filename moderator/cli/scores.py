@@ -176,14 +176,13 @@ def _print_people(console: Console, agreement: Agreement) -> None:
 
 
 def _print_rest(console: Console, report: Report) -> None:
-    rows: list[tuple[str, str]] = []
+    rows: list[tuple[str, str]] = [("quotes that stand in the text word for word", brief(report.quotes))]
     if of := report.evidence:
         rows += [
             (f"quotes, character F1, majority of {of.annotators:.1f} annotators ({of.n:,} items)", brief(of.majority)),
             ("quotes, character F1, union", brief(of.union)),
             ("quotes, character F1, each annotator", brief(of.each)),
             ("quotes, IOU F1", brief(of.iou_f1)),
-            ("quotes that stand in the text", brief(of.exact)),
         ]
         held_out = of.held_out_human, of.held_out_model, of.held_out_difference
         names = ("a person, held out, character F1", "the model, likewise", "the model less the person")

@@ -19,7 +19,7 @@ from moderator.policy.model import SEVERITIES
 from moderator.report import charts, words
 from moderator.report.parts import level, parts
 from moderator.report.text import pieces, visible
-from moderator.scoring.model import EvidenceScore, Report, Table, without_texts
+from moderator.scoring.model import Report, Table, without_texts
 
 FIRST_CASES: Final = 6
 MOST_CASES: Final = 30
@@ -129,13 +129,19 @@ def _risk_interval(point: RiskPoint) -> str:
     return f"[{words.percent(low)}, {words.percent(high)}]"
 
 
-def _evidence_rows(evidence: EvidenceScore) -> list[tuple[str, Estimate]]:
+_WORD_FOR_WORD: Final = "quotes that stand in the text word for word"
+
+
+def _evidence_rows(report: Report) -> list[tuple[str, Estimate]]:
+    evidence = report.evidence
+    if evidence is None:
+        return [(_WORD_FOR_WORD, report.quotes)]
     rows = {
+        _WORD_FOR_WORD: report.quotes,
         "against all that anyone marked": evidence.union,
         "against what most marked": evidence.majority,
         "against each annotator": evidence.each,
         "spans that overlap by half (IOU F1)": evidence.iou_f1,
-        "quotes that stand in the text word for word": evidence.exact,
         "people among themselves": evidence.people,
         "a held-out person, against the majority of the others": evidence.held_out_human,
         "the model, against the same majorities": evidence.held_out_model,

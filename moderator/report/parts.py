@@ -146,7 +146,8 @@ class Part:
         """What the list of contents names: ids without the part's own, and titles."""
         if self.report is None:
             return [("difference", "Verdict")]
-        left_out = () if self.report.evidence else ("evidence",)
+        quoted = self.report.evidence is not None or self.report.quotes.value is not None
+        left_out = () if quoted else ("evidence",)
         return [(id, title) for id, title in _SECTIONS.items() if id not in left_out]
 
     @property

@@ -168,8 +168,6 @@ class EvidenceScore:
     majority: Estimate
     each: Estimate
     iou_f1: Estimate
-    exact: Estimate
-    """The share of all quotes of the run that stand in their text word for word."""
     people: Estimate | None
     """Pairs of annotators among themselves; None with one annotator an item."""
     held_out_human: Estimate | None
@@ -304,6 +302,8 @@ class Report:
     native_floor: Metrics | None
     """The linear model on the native labels, where they are more than two."""
     agreement: tuple[Agreement, ...]
+    quotes: Estimate
+    """The share of all quotes that stand in their text word for word; needs no labels."""
     evidence: EvidenceScore | None
     calibration: Calibration | None
     selective: Selective

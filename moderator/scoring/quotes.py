@@ -47,7 +47,6 @@ def evidence(pairs: Sequence[Pair], groups: Sequence[Hashable] | None, how: Resa
         majority=character_f1_estimate(predicted, annotations, "majority", kept, how),
         each=character_f1_estimate(predicted, annotations, "each", kept, how),
         iou_f1=iou_f1(predicted, [union(each) for each in annotations], groups=kept, how=how),
-        exact=exactness(pairs, groups, how),
         people=pairwise_character_f1(annotations, kept, how) if several else None,
         held_out_human=held_out.human if held_out else None,
         held_out_model=held_out.model if held_out else None,

@@ -40,7 +40,7 @@ from moderator.scoring.model import (
 )
 from moderator.scoring.people import Annotators, agreements
 from moderator.scoring.probabilities import calibration, selective, thresholds
-from moderator.scoring.quotes import evidence
+from moderator.scoring.quotes import evidence, exactness
 from moderator.suite import Item, Suite, Targets
 from moderator.verdict import Failure, Verdict
 
@@ -128,6 +128,7 @@ def score(
         anchors=anchors(pairs, floor, metrics, groups, how),
         native_floor=native_floor(suite, floor, pairs, groups, how),
         agreement=agreements(suite, pairs, floor, groups, scoring.annotators, how),
+        quotes=exactness(pairs, groups, how),
         evidence=evidence(pairs, groups, how),
         calibration=calibration(pairs, groups, how),
         selective=selective(pairs, groups, how),

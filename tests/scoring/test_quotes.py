@@ -23,6 +23,11 @@ def evidence(items: Sequence[Item], outcomes: Sequence[Verdict | Failure]) -> Ev
     return scored(suite(items), outcomes).evidence
 
 
+def exact(items: Sequence[Item], outcomes: Sequence[Verdict | Failure]) -> float | None:
+    """Of all quotes, those that stand in the text word for word."""
+    return scored(suite(items), outcomes).quotes.value
+
+
 def test_one_annotator_by_hand() -> None:
     items = [
         item("a", marking((0, 10)), text=TEXT),
@@ -47,7 +52,7 @@ def test_one_annotator_by_hand() -> None:
     # intersection over union of a: 5 of 15, below one half
     assert value(found.iou_f1) == 0
     # all quotes of the run, d's too
-    assert value(found.exact) == pytest.approx(1 / 3)
+    assert exact(items, outcomes) == pytest.approx(1 / 3)
     assert (found.people, found.held_out_human, found.held_out_model, found.held_out_difference) == (None, None, None, None)
 
 
@@ -93,19 +98,20 @@ def test_quotes_of_several_rules_are_taken_together_and_waived_ones_not_at_all()
     assert found is not None
     assert value(found.union) == pytest.approx((1 + 0) / 2)
     # a quote that was found for a waived rule is a quote, too
-    assert value(found.exact) == pytest.approx(2 / 3)
+    assert exact(items, outcomes) == pytest.approx(2 / 3)
 
 
 def test_without_marks_there_is_no_evidence_and_without_quotes_no_exactness() -> None:
-    assert evidence([item("a", "yes")], [verdict("a", "violates", rules=["H1"], quotes=[("exact", 0, 1)])]) is None
-    found = evidence([item("a", marking((0, 5)), text=TEXT)], [verdict("a", "allowed")])
-    assert found is not None
-    assert value(found.exact) is None
+    quoting = [verdict("a", "violates", rules=["H1"], quotes=[("exact", 0, 1)])]
+    assert evidence([item("a", "yes")], quoting) is None
+    assert exact([item("a", "yes")], quoting) == 1
+    assert exact([item("a", marking((0, 5)), text=TEXT)], [verdict("a", "allowed")]) is None
 
 
 def test_groups_are_resampled_together() -> None:
     items = [item(f"{n}", marking((0, 5)), text=TEXT, group="g" if n < 3 else "") for n in range(5)]
-    found = evidence(items, [verdict(f"{n}", "violates", rules=["H1"], quotes=[("exact", 0, 5)]) for n in range(5)])
+    report = scored(suite(items), [verdict(f"{n}", "violates", rules=["H1"], quotes=[("exact", 0, 5)]) for n in range(5)])
+    found = report.evidence
     assert found is not None
-    for estimate in (found.union, found.majority, found.each, found.iou_f1, found.exact):
+    for estimate in (found.union, found.majority, found.each, found.iou_f1, report.quotes):
         assert estimate.n == 3
