@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +19,7 @@ from moderator.cli.judging import check_samples, open_checked
 from moderator.comparing.logs import Log, compare_logs, open_log
 from moderator.comparing.replay import Replay, made_by, moderator_like, replay, rules_of, under
 from moderator.comparing.written import check_written, write_log
+from moderator.engines import Engine
 from moderator.engines.cached import CachedEngine
 from moderator.judge import Moderator, Plan
 from moderator.metrics import Resampling
@@ -71,14 +74,11 @@ def command(
     if engine is None:
         done = replay(before, source, at_hand)
     else:
-        wanted: dict[str, Any] = {"family": family, "mode": mode, "plan": plan, "samples": samples}
-        like = moderator_like(made_by(before))
-        like.update({name: value for name, value in wanted.items() if value is not None})
-        check_samples(like["samples"], like["mode"])
-        opened = open_checked(engine, options.typed_pairs("--engine-option", engine_option), [policy], family)
-        if cache:
-            opened = CachedEngine(opened, cache)
-        with Moderator(policy, opened, **like) as moderator:
+        wanted = {"family": family, "mode": mode, "plan": plan, "samples": samples}
+        settings = options.typed_pairs("--engine-option", engine_option)
+        with _like_before(
+            before, policy, wanted, partial(open_checked, engine, settings, [policy], family), cache
+        ) as moderator:
             done = replay(before, source, at_hand, moderator)
     seconds = time.monotonic() - clock
     if out:
@@ -106,6 +106,16 @@ def command(
         html=html,
         more={"replay": {**told, "cost": spent}},
     )
+
+
+def _like_before(
+    log: Log, policy: str, wanted: Mapping[str, Any], opened: Callable[[], Engine], cache: Path | None
+) -> Moderator:
+    """A moderator that asks as was asked for the log, but for what is wanted otherwise."""
+    like = moderator_like(made_by(log)) | {name: value for name, value in wanted.items() if value is not None}
+    check_samples(like["samples"], like["mode"])
+    engine = opened()
+    return Moderator(policy, CachedEngine(engine, cache) if cache else engine, **like)
 
 
 def _tell(done: Replay, seconds: float, out: Path | None) -> None:

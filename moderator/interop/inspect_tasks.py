@@ -64,7 +64,7 @@ class Batches:
     def _answer(self, asked: Sequence[_Asked]) -> None:
         try:
             outcomes = list(self._moderator.judge_all(one.content for one in asked))
-        except Exception as error:
+        except Exception as error:  # of this batch: raised again for each sample that waits for it
             for one in asked:
                 one.error = error
             return
