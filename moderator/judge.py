@@ -100,11 +100,7 @@ class Moderator:
 
     def rules(self, slug: str) -> tuple[Rule, ...]:
         """The rules of a policy in the context that holds for every content, then those that only variants of it have."""
-        common = self._compile(slug, self._context, self._mode, self._samples).policy.rules
-        known = {rule.id for rule in common}
-        source = self._sources[slug]
-        others = (*source.policy.rules, *(rule for overlay in source.overlays for rule in overlay.rules))
-        return (*common, *{rule.id: rule for rule in others if rule.id not in known}.values())
+        return self._sources[slug].rules(self._compile(slug, self._context, self._mode, self._samples).policy)
 
     def judge(self, content: str | Content) -> Verdict:
         """The verdict on one content under the first policy. Raises `NoVerdictError` when there is none."""

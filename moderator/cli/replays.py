@@ -17,7 +17,7 @@ from moderator.answer import Mode
 from moderator.cli import comparisons, options
 from moderator.cli.judging import check_samples, open_checked
 from moderator.comparing.logs import Log, compare_logs, open_log
-from moderator.comparing.replay import Replay, made_by, moderator_like, replay, rules_of, under
+from moderator.comparing.replay import Replay, made_by, moderator_like, replay, under
 from moderator.comparing.written import check_written, write_log
 from moderator.engines import Engine
 from moderator.engines.cached import CachedEngine
@@ -61,9 +61,8 @@ def command(
 
     Exits as `compare` does.
     """
-    asked = {"--family": family, "--mode": mode, "--plan": plan, "--samples": samples, "--cache": cache}
-    if engine is None and (given := next((name for name, value in asked.items() if value is not None), None)):
-        raise typer.BadParameter("needs --engine: without one nothing is judged", param_hint=given)
+    wanted = {"family": family, "mode": mode, "plan": plan, "samples": samples}
+    _check_usage(engine, {**wanted, "cache": cache})
     slugs, labels = comparisons.suites_of(suite)
     source = load_source(policy)
     before = under(open_log(log, suites=slugs), source)
@@ -74,38 +73,33 @@ def command(
     if engine is None:
         done = replay(before, source, at_hand)
     else:
-        wanted = {"family": family, "mode": mode, "plan": plan, "samples": samples}
         settings = options.typed_pairs("--engine-option", engine_option)
-        with _like_before(
-            before, policy, wanted, partial(open_checked, engine, settings, [policy], family), cache
-        ) as moderator:
+        opened = partial(open_checked, engine, settings, [policy], family)
+        with _like_before(before, policy, wanted, opened, cache) as moderator:
             done = replay(before, source, at_hand, moderator)
     seconds = time.monotonic() - clock
     if out:
-        write_log(done.log, rules_of(source), out, started=started, arguments=sys.argv[1:])
+        write_log(done.log, source.rules(), out, started=started, arguments=sys.argv[1:])
     _tell(done, seconds, out)
     compared = compare_logs(
-        before,
-        _named(done.log, before, out),
-        suite=labels,
-        metric=metric,
-        how=Resampling(resamples=resamples, seed=seed),
-        contents=at_hand,
-        texts=texts,
-        allow_shift=allow_shift,
-    )
-    told = {"resolved": done.resolved, "judged": done.judged, "left_out": list(done.left_out)}
-    spent = {**done.usage.model_dump(), "seconds": round(seconds, 3)}
+        before, _named(done.log, before, out), suite=labels, metric=metric, contents=at_hand, texts=texts,
+        how=Resampling(resamples=resamples, seed=seed), allow_shift=allow_shift,
+    )  # fmt: skip
     comparisons.finish(
-        compared,
-        show=show,
-        texts=texts,
-        as_json=as_json,
-        junit_file=junit,
-        markdown=markdown,
-        html=html,
-        more={"replay": {**told, "cost": spent}},
-    )
+        compared, show=show, texts=texts, as_json=as_json, junit_file=junit, markdown=markdown, html=html,
+        more={"replay": _account(done, seconds)},
+    )  # fmt: skip
+
+
+def _check_usage(engine: str | None, asked: Mapping[str, object]) -> None:
+    if engine is None and (given := next((name for name, value in asked.items() if value is not None), None)):
+        raise typer.BadParameter("needs --engine: without one nothing is judged", param_hint=f"--{given}")
+
+
+def _account(done: Replay, seconds: float) -> dict[str, Any]:
+    """What was done, and what it cost, as JSON."""
+    told = {"resolved": done.resolved, "judged": done.judged, "left_out": list(done.left_out)}
+    return {**told, "cost": {**done.usage.model_dump(), "seconds": round(seconds, 3)}}
 
 
 def _like_before(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_
-import re
 import shlex
 import sys
 import time
@@ -40,8 +39,7 @@ from moderator.steering import (
     to_markdown,
 )
 from moderator.steering.report import COLUMNS, TOTAL, base_line, rows
-from moderator.suite import Suite, load_suite, policy_of
-from moderator.suite.functional_file import load_functional_suite
+from moderator.suite import open_suite, policy_of
 
 _ALL = "all"
 _POLICIES = "Policy by name or path, or all (the shipped ones); several may be given."
@@ -49,7 +47,6 @@ _PROBES = f"Only these: {', '.join(FAMILIES)}."
 _SUITES = "A suite or a file of functional tests for one of the policies: its contents are judged too."
 _LEAST = "Another limit for a probe that must flip, deletion=0.95."
 _MOST = "Another limit for a probe that must stay or pass, order=0.05."
-_FUNCTIONAL = re.compile(r"^functional\s*:", re.MULTILINE)
 _EVERY = 10.0
 
 
@@ -93,17 +90,9 @@ def command(
     contents = _contents(resolved, suite or [], examples=examples, limit=limit, seed=seed)
     opened = open_checked(engine, options.typed_pairs("--engine-option", engine_option), names, family)
     measured = partial(
-        steer,
-        engine=opened,
-        probes=[one for one in FAMILIES if one in chosen],
-        unrelated=unrelated,
-        seed=seed,
-        how=Resampling(minimum=minimum),
-        family=family,
-        mode=mode,
-        plan=plan,
-        context=facts,
-    )
+        steer, engine=opened, probes=[one for one in FAMILIES if one in chosen], unrelated=unrelated, seed=seed,
+        how=Resampling(minimum=minimum), family=family, mode=mode, plan=plan, context=facts,
+    )  # fmt: skip
     meter = _Meter()
     try:
         results = [measured(one, contents=contents[name], progress=meter.of(one.name)) for name, one in resolved.items()]
@@ -111,13 +100,17 @@ def command(
         close(opened)
     print(json_.dumps(_value(results, limits), ensure_ascii=False, indent=2)) if json else _print(results, limits)
     if junit:
-        made = (cases(one, limits, allow_inconclusive=allow_inconclusive) for one in results)
-        junit.write_text(junit_xml(made), encoding="utf-8")
+        _write_junit(junit, results, limits, allow_inconclusive)
     if markdown:
         markdown.write_text(to_markdown(results, limits, shlex.join(["moderator", *sys.argv[1:]])), encoding="utf-8")
     if gate and not all(limits.holds(one.probes, allow_inconclusive=allow_inconclusive) for one in results):
         print(_verdict(results, limits), file=sys.stderr)
         raise typer.Exit(GATE_HIT)
+
+
+def _write_junit(path: Path, results: Sequence[Steerability], limits: Limits, allow_inconclusive: bool) -> None:
+    made = (cases(one, limits, allow_inconclusive=allow_inconclusive) for one in results)
+    path.write_text(junit_xml(made), encoding="utf-8")
 
 
 def _prepare(path: Path) -> None:
@@ -157,7 +150,7 @@ def _contents(
     """What is judged under each policy: its examples, and the items of the suites that are for it."""
     found = {name: list(examples_of(policy)) if examples else [] for name, policy in policies.items()}
     for path in suites:
-        suite = _suite(path)
+        suite = open_suite(path)
         slug = load_source(policy_of(suite, path)).slug
         matching = [name for name, policy in policies.items() if policy.slug == slug]
         if not matching:
@@ -166,15 +159,6 @@ def _contents(
             known = {item.content.id for item in found[name]}
             found[name] += [item for item in of_suite(suite) if item.content.id not in known]
     return {name: sampled(items, limit, seed) for name, items in found.items()}
-
-
-def _suite(path: Path) -> Suite:
-    """A suite, or functional tests expanded to one."""
-    try:
-        functional = bool(_FUNCTIONAL.search(path.read_text(encoding="utf-8-sig")))
-    except (OSError, UnicodeDecodeError):
-        functional = False  # its reader says what is wrong with it
-    return load_functional_suite(path) if functional else load_suite(path)
 
 
 def _value(results: Sequence[Steerability], limits: Limits) -> dict[str, Any]:

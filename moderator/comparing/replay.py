@@ -14,7 +14,6 @@ from moderator.content import Content
 from moderator.errors import DataError, PolicyError
 from moderator.judge import Moderator, asks_the_same
 from moderator.policy import Policy, PolicySource
-from moderator.policy.model import Rule
 from moderator.verdict import Failure, Provenance, Usage, Verdict
 
 _THRESHOLDS: Final = {"mass": "min_label_mass", "confidence": "min_confidence"}
@@ -102,7 +101,7 @@ def replay(
             usages += [fresh.usage] if isinstance(fresh, Verdict) else []
             each(fresh)
         outcomes = {id: made[id] for id in part.outcomes if id in made}
-        parts.append(replace(part, policy=source.slug, outcomes=outcomes, rules=rules_of(source)))
+        parts.append(replace(part, policy=source.slug, outcomes=outcomes, rules=source.rules()))
     judged = len(made) - resolved
     if not any(part.outcomes for part in parts):
         raise DataError(f"{log.name}: none of its contents is at hand\n  --contents SOURCE says where they are")
@@ -150,13 +149,6 @@ def _judge(moderator: Moderator | None, contents: Iterable[Content]) -> Iterable
         return ()
     # whatever policies a content named: this one is asked for
     return moderator.judge_all(content.model_copy(update={"policies": ()}) for content in contents)
-
-
-def rules_of(source: PolicySource) -> tuple[Rule, ...]:
-    """The rules of a policy, then those that only variants of it have."""
-    known = {rule.id for rule in source.policy.rules}
-    others = (rule for overlay in source.overlays for rule in overlay.rules if rule.id not in known)
-    return (*source.policy.rules, *{rule.id: rule for rule in others}.values())
 
 
 def moderator_like(made: Provenance) -> dict[str, Any]:

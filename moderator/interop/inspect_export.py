@@ -153,16 +153,17 @@ def _of_decisions(report: Report) -> Iterator[tuple[str, str, Estimate]]:
         yield from _of_anchor(f"anchor: {anchor.name}", anchor)
     for people in report.agreement:
         group = f"people: {people.scale}"
-        yield from ((group, name, getattr(people, name)) for name in ("percent", "alpha", "alpha_nominal", "ac1"))
+        levels = {"percent": people.percent, "alpha": people.alpha, "alpha_nominal": people.alpha_nominal, "ac1": people.ac1}
+        yield from ((group, name, found) for name, found in levels.items())
         for anchor in people.anchors:
             yield from _of_anchor(f"{group}: {anchor.name}", anchor)
-    if report.calibration:
-        yield from (("calibration", name, getattr(report.calibration, name)) for name in ("error", "brier"))
-    yield from (("selective", name, getattr(report.selective, name)) for name in ("aurc", "augrc"))
-    if report.evidence:
-        yield from (
-            ("evidence", name, getattr(report.evidence, name)) for name in ("union", "majority", "each", "iou_f1", "exact")
-        )
+    if found := report.calibration:
+        yield from (("calibration", "error", found.error), ("calibration", "brier", found.brier))
+    yield from (("selective", "aurc", report.selective.aurc), ("selective", "augrc", report.selective.augrc))
+    yield "evidence", "exact", report.quotes
+    if marks := report.evidence:
+        against = {"union": marks.union, "majority": marks.majority, "each": marks.each, "iou_f1": marks.iou_f1}
+        yield from (("evidence", name, estimate) for name, estimate in against.items())
     if report.prevalence:
         yield "", "prevalence", report.prevalence
 

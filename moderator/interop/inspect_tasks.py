@@ -17,7 +17,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, accura
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from moderator.content import Content, Turn
-from moderator.errors import DataError
+from moderator.errors import DataError, ModeratorError
 from moderator.interop.inspect_export import suite_header
 from moderator.interop.inspect_samples import (
     MARK,
@@ -54,7 +54,8 @@ class Batches:
         self._waiting.append(mine)
         async with self._lock:
             if not mine.done:
-                together, self._waiting = self._waiting, []
+                # alone, where those it waited with met an error that is no one else's
+                together, self._waiting = self._waiting or [mine], []
                 await anyio.to_thread.run_sync(self._answer, together)
         if mine.error is not None:
             raise mine.error
@@ -64,7 +65,7 @@ class Batches:
     def _answer(self, asked: Sequence[_Asked]) -> None:
         try:
             outcomes = list(self._moderator.judge_all(one.content for one in asked))
-        except Exception as error:  # of this batch: raised again for each sample that waits for it
+        except ModeratorError as error:
             for one in asked:
                 one.error = error
             return
@@ -76,7 +77,7 @@ class _Asked:
     def __init__(self, content: Content) -> None:
         self.content = content
         self.outcome: Verdict | Failure | None = None
-        self.error: Exception | None = None
+        self.error: ModeratorError | None = None
 
     @property
     def done(self) -> bool:

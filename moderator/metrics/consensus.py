@@ -59,15 +59,15 @@ def dawid_skene(
     rated: Mask = given.sum(-1) > 0
     posterior = np.where(rated[:, None], given, 1.0)
     posterior /= posterior.sum(-1, keepdims=True)
-    for iteration in range(1, iterations + 1):  # noqa: B007
+    iteration, converged = 0, False
+    while not converged and iteration < iterations:
+        iteration += 1
         log_prior, log_confusion = _maximise(posterior, rated, (item, annotator, label), len(names), smoothing)
         joint = np.tile(log_prior, (len(ratings), 1))
         np.add.at(joint, item, log_confusion[annotator, :, label])
         evidence = logsumexp(joint, axis=-1)
         before, posterior = posterior, np.exp(joint - evidence[:, None])
         converged = bool(np.abs(posterior - before).max() <= tolerance)
-        if converged:
-            break
     return Consensus(
         tuple(labels),
         posterior,

@@ -10,7 +10,7 @@ from pathlib import Path
 from moderator.assets import directory, policy_slugs
 from moderator.errors import PolicyError, Problem
 from moderator.policy.document import decode, nearest
-from moderator.policy.model import Overlay, Policy
+from moderator.policy.model import Overlay, Policy, Rule
 from moderator.policy.overlay import resolve
 from moderator.policy.parse import parse_overlay, parse_policy
 
@@ -35,6 +35,13 @@ class PolicySource:
         if any(rule.applies_to for rule in rules) or any("applies_to" in change for change in changes):
             keys.add("surface")
         return frozenset(keys)
+
+    def rules(self, variant: Policy | None = None) -> tuple[Rule, ...]:
+        """The rules of a variant (default: of the policy itself), then those that only other variants have."""
+        first = (variant or self.policy).rules
+        known = {rule.id for rule in first}
+        others = (*self.policy.rules, *(rule for overlay in self.overlays for rule in overlay.rules))
+        return (*first, *{rule.id: rule for rule in others if rule.id not in known}.values())
 
     def resolve(self, context: Mapping[str, str]) -> Policy:
         """The variant for the context. Raises `PolicyError`."""

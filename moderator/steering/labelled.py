@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from moderator.content import Content, text_id
 from moderator.policy import Policy
+from moderator.scoring import gold, rule_gold
 from moderator.suite import Answer, Item, Suite
+
+_ANSWERS: Final[Mapping[str, Answer]] = {"violates": "yes", "allowed": "no", "escalate": "unknown"}
+"""What the label of a policy's example says about violation."""
 
 _ABOUT_RULES: Final = ("rule", "borderline", "contrast")
 """Kinds of functionality whose harmless cases are about the subject of a rule and owe nothing to an exception."""
@@ -41,7 +44,7 @@ def examples_of(policy: Policy) -> tuple[Labelled, ...]:
         for example in rule.examples:
             labelled = Labelled(
                 Content.of(example.text),
-                violates={"violates": "yes", "allowed": "no", "escalate": "unknown"}[example.label],  # type: ignore[arg-type]
+                violates=_ANSWERS[example.label],
                 rules=frozenset((rule.id,)) if example.label == "violates" else frozenset(),
                 on_topic=example.decided_by is None and example.label != "escalate",
             )
@@ -61,24 +64,11 @@ def _of_item(suite: Suite, item: Item) -> Labelled:
     named = {rule for label in item.labels for rule in label.rules}
     return Labelled(
         item.content(),
-        violates=_majority((suite.answer(label), label.count) for label in item.labels),
-        rules=frozenset(
-            rule
-            for rule in named
-            if _majority((label.rules[rule], label.count) for label in item.labels if rule in label.rules) == "yes"
-        ),
+        violates=gold(suite, item) or "unknown",
+        rules=frozenset(rule for rule in named if rule_gold(item, rule) == "yes"),
         on_topic="functionality" in item.slices and item.slices.get("kind") in _ABOUT_RULES,
         cluster=item.group,
     )
-
-
-def _majority(votes: Iterable[tuple[Answer, int]]) -> Answer:
-    counts: Counter[Answer] = Counter()
-    for answer, count in votes:
-        counts[answer] += count
-    if counts["yes"] == counts["no"]:
-        return "unknown"
-    return "yes" if counts["yes"] > counts["no"] else "no"
 
 
 def sampled(contents: Sequence[Labelled], limit: int | None, seed: int = 0) -> tuple[Labelled, ...]:

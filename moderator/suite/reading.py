@@ -115,9 +115,7 @@ def known_rules(suite: Suite, path: Path) -> frozenset[str] | None:
     policy = policy_of(suite, path)
     if not (policy.is_file() if isinstance(policy, Path) else policy in list_policies()):
         return None
-    source = load_source(policy)
-    rules = (*source.policy.rules, *(rule for overlay in source.overlays for rule in overlay.rules))
-    return frozenset(rule.id for rule in rules)
+    return frozenset(rule.id for rule in load_source(policy).rules())
 
 
 def _header(path: Path) -> tuple[Suite | None, Path | None, list[Problem]]:

@@ -162,14 +162,14 @@ def until(holds: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
 
 
 def test_interrupted_by_hand(tmp_path: Path) -> None:
-    posts = written(tmp_path / "posts.yaml", 600)
+    posts = written(tmp_path / "posts.yaml", 3_000)
     slow = (posts, "--engine", "playback.engines:Slow", "-E", "seconds=0.05", "--out", "run")
     process = start(tmp_path, *slow)
     journal = tmp_path / "run" / "outcomes.jsonl"
     until(lambda: journal.exists() and journal.stat().st_size > 0, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, b"")
+    assert (process.returncode, out) == (130, b""), err
     assert err.decode().startswith("interrupted: ")
     assert err.decode().endswith("; go on with --resume\n")
     assert load_run(tmp_path / "run", partial=True).missing("posts")
