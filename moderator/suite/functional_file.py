@@ -7,19 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from moderator.errors import PolicyError, Problem, SuiteError
 from moderator.policy import Policy, load_policy
 from moderator.suite.functional import Functional, Functionality, Template, expand, to_suite
 from moderator.suite.model import Suite
+from moderator.suite.source import At, compose, plain
 from moderator.suite.template import leftovers, read_marks
 
-Path_ = tuple[str | int, ...]
-"""The keys and indices that lead to a value of the file."""
-
-Fault = tuple[Path_, str, str]
+Fault = tuple[At, str, str]
 """Where, what, and a form that would be right."""
 
 
@@ -29,14 +26,11 @@ def load_functional(path: Path) -> tuple[Functional, Policy]:
     Raises `SuiteError` with every problem of the file as ``file:line: what``.
     """
     name = str(path)
-    root = _compose(path, name)
-    try:
-        value, faults = _plain(root, (), [])
-    except RecursionError:
-        raise SuiteError([Problem(name, 0, "nested too deeply, or an alias holds itself")]) from None
-    problems = [_problem(name, root, fault) for fault in faults]
+    hint = "write `functional: name`, `policy: hate`, `functionalities:`"
+    root = compose(path, empty="holds no keys", hint=hint)
+    value, lines, problems = plain(root, name)
     functional, kept, faults = _validated(value)
-    problems += [_problem(name, root, fault) for fault in faults]
+    problems += [_problem(name, lines, fault) for fault in faults]
     if functional is None:
         raise _error(problems)
     try:
@@ -47,10 +41,10 @@ def load_functional(path: Path) -> tuple[Functional, Policy]:
             f"the policy cannot be had: {error}",
             "give the slug of a shipped policy, or a path to a `.md` file",
         )
-        raise _error([*problems, _problem(name, root, fault)]) from None
-    problems += [_problem(name, root, fault) for fault in _faults(functional, policy, kept)]
+        raise _error([*problems, _problem(name, lines, fault)]) from None
+    problems += [_problem(name, lines, fault) for fault in _faults(functional, policy, kept)]
     if not problems:
-        problems = [_problem(name, root, fault) for fault in _repeated(functional)]
+        problems = [_problem(name, lines, fault) for fault in _repeated(functional)]
     if problems:
         raise _error(problems)
     return functional, policy
@@ -60,36 +54,6 @@ def load_functional_suite(path: Path, *, seed: int | None = None) -> Suite:
     """The functional tests in a YAML file as a suite; another seed than the file's draws other fillers. Raises `SuiteError`."""
     functional, policy = load_functional(path)
     return to_suite(functional, policy, seed=seed)
-
-
-def _compose(path: Path, name: str) -> yaml.Node:
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
-    except OSError as error:
-        raise SuiteError([Problem(name, 0, f"cannot be read: {error.strerror}")]) from None
-    except UnicodeDecodeError:
-        raise SuiteError([Problem(name, 0, "not UTF-8", "convert the file to UTF-8")]) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        line = mark.line + 1 if mark else 0
-        raise SuiteError([Problem(name, line, f"not YAML: {what or 'nested too deeply'}")]) from None
-    if not isinstance(root, yaml.MappingNode):
-        raise SuiteError([Problem(name, 1, "holds no keys", "write `functional: name`, `policy: hate`, `functionalities:`")])
-    return root
-
-
-def _plain(node: yaml.Node, where: Path_, faults: list[Fault]) -> tuple[Any, list[Fault]]:
-    """The value of a node, every scalar a string (``yes`` stays a word); keys that are given twice are faults."""
-    if isinstance(node, yaml.MappingNode):
-        value: dict[str, Any] = {}
-        for key, child in node.value:
-            if str(key.value) in value:
-                faults.append(((*where, str(key.value)), f"`{key.value}` is given twice", "keep one"))
-            value[str(key.value)] = _plain(child, (*where, str(key.value)), faults)[0]
-        return value, faults
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(child, (*where, index), faults)[0] for index, child in enumerate(node.value)], faults
-    return str(node.value), faults
 
 
 def _validated(value: Any) -> tuple[Functional | None, Sequence[int], list[Fault]]:
@@ -123,7 +87,7 @@ def _faults(functional: Functional, policy: Policy, kept: Sequence[int]) -> Iter
     yield from _slot_list_faults(functional)
     seen: dict[str, int] = {}
     for index, functionality in zip(kept, functional.functionalities, strict=True):
-        where: Path_ = ("functionalities", index)
+        where: At = ("functionalities", index)
         if functionality.id in seen:
             yield (*where, "id"), f"`{functionality.id}` is given twice", f"first as number {seen[functionality.id] + 1}"
         seen.setdefault(functionality.id, index)
@@ -154,7 +118,7 @@ def _slot_list_faults(functional: Functional) -> Iterator[Fault]:
             yield ("identities", number), what, "give all identities the same forms"
 
 
-def _verdict_faults(functionality: Functionality, policy: Policy, where: Path_) -> Iterator[Fault]:
+def _verdict_faults(functionality: Functionality, policy: Policy, where: At) -> Iterator[Fault]:
     rules = {rule.id for rule in policy.rules}
     exceptions, escalations = {x.id for x in policy.exceptions}, {e.id for e in policy.escalations}
     testable = {"rule": rules, "exception": exceptions, "escalation": escalations}
@@ -184,7 +148,7 @@ def _verdict_faults(functionality: Functionality, policy: Policy, where: Path_) 
         )
 
 
-def _template_faults(functional: Functional, functionality: Functionality, template: Template, where: Path_) -> Iterator[Fault]:
+def _template_faults(functional: Functional, functionality: Functionality, template: Template, where: At) -> Iterator[Fault]:
     declared = {*functional.slots, *functional.forms}
     for slot in template.slots:
         if slot not in declared:
@@ -203,7 +167,7 @@ def _template_faults(functional: Functional, functionality: Functionality, templ
             yield where, "evidence for which rule?", f"write `[[{functionality.held[0]}|...]]`"
 
 
-def _share_faults(functional: Functional, functionality: Functionality, where: Path_) -> Iterator[Fault]:
+def _share_faults(functional: Functional, functionality: Functionality, where: At) -> Iterator[Fault]:
     """Whether the identities can be dealt out evenly over the cases of a functionality."""
     about = [template for template in functionality.templates if functional.about_identity(template)]
     count, groups = sum(functional.cases_of(functionality, template) for template in about), len(functional.identities)
@@ -218,33 +182,18 @@ def _repeated(functional: Functional) -> Iterator[Fault]:
     seen: set[str] = set()
     for case in expand(functional):
         if case.text in seen:
-            where: Path_ = ("functionalities", index[case.functionality.id], "templates", case.template)
+            where: At = ("functionalities", index[case.functionality.id], "templates", case.template)
             yield where, f"the text was there before: {case.text!r}", "give a slot more fillers, or the template fewer `cases`"
         seen.add(case.text)
 
 
-def _problem(file: str, root: yaml.Node, fault: Fault) -> Problem:
+def _problem(file: str, lines: Mapping[At, int], fault: Fault) -> Problem:
+    """At the line of the value that the keys lead to, or of the last one on the way that is there."""
     where, what, hint = fault
-    return Problem(file, _line(root, where), what, hint)
-
-
-def _line(node: yaml.Node, where: Path_) -> int:
-    """The line of the value that the keys lead to, or of the last one on the way that is there."""
-    line = node.start_mark.line
-    for step in where:
-        child: yaml.Node | None = None
-        if isinstance(node, yaml.MappingNode):
-            # the last of two equal keys: it is the one too many
-            for key, value in node.value:
-                if key.value == step:
-                    child, line = value, key.start_mark.line
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            child = node.value[step]
-            line = child.start_mark.line
-        if child is None:
-            break
-        node = child
-    return int(line) + 1
+    at = where
+    while at not in lines:
+        at = at[:-1]
+    return Problem(file, lines[at], what, hint)
 
 
 def _listed(ids: set[str]) -> str:

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import BinaryIO, Final, cast
 
-import yaml
 from pydantic import ValidationError
 
 from moderator.errors import Problem, SuiteError
@@ -18,6 +17,7 @@ from moderator.policy import list_policies, load_source
 from moderator.policy.document import nearest
 from moderator.records.formats import parse_json
 from moderator.suite.model import Item, Suite
+from moderator.suite.source import compose, plain
 
 _HINTS: Final[Mapping[str, str]] = {
     "suite": "write `suite: my-suite`: small letters, digits and hyphens",
@@ -119,24 +119,12 @@ def known_rules(suite: Suite, path: Path) -> frozenset[str] | None:
 
 
 def _header(path: Path) -> tuple[Suite | None, Path | None, list[Problem]]:
-    """The YAML file's suite, where its items are, and what is wrong with it."""
+    """The YAML file's suite, where its items are, and what is wrong with it. Raises `SuiteError` for what is no such file."""
     name = str(path)
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
-    except OSError as error:
-        return None, None, [Problem(name, 0, f"cannot be read: {error.strerror or error}", "give the `.yaml` file of a suite")]
-    except UnicodeDecodeError:
-        return None, None, [Problem(name, 0, "not UTF-8", "convert the file to UTF-8")]
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or "nested too deeply"
-        return None, None, [Problem(name, mark.line + 1 if mark else 0, f"not YAML: {what}")]
-    if not isinstance(root, yaml.MappingNode):
-        return None, None, [Problem(name, 1, "not a suite: it has no keys", _HINTS["suite"])]
-    lines: dict[tuple[str | int, ...], int] = {(): 1}
-    problems: list[Problem] = []
-    # scalars stay text, so that a value named `no` or `1.0` is not made a boolean or a number
-    value = _plain(root, (), lines, name, problems)
+    root = compose(
+        path, empty="not a suite: it has no keys", hint=_HINTS["suite"], unreadable="give the `.yaml` file of a suite"
+    )
+    value, lines, problems = plain(root, name)
     given = value.pop("contents", None)
     contents = path.parent / given if isinstance(given, str) and given else None
     if contents is None:
@@ -150,26 +138,6 @@ def _header(path: Path) -> tuple[Suite | None, Path | None, list[Problem]]:
         problems += _invalid(name, error, lines, tuple(Suite.model_json_schema(by_alias=True)["properties"]))
         suite = None
     return suite, contents, sorted(problems)
-
-
-def _plain(
-    node: yaml.Node, at: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], name: str, problems: list[Problem]
-) -> Any:
-    """The node's value with every scalar as text; notes the line of each, and reports keys that are given twice."""
-    lines.setdefault(at, node.start_mark.line + 1)
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(child, (*at, index), lines, name, problems) for index, child in enumerate(node.value)]
-    if not isinstance(node, yaml.MappingNode):
-        return str(node.value)
-    value: dict[str, Any] = {}
-    for key, child in node.value:
-        word, line = str(key.value), key.start_mark.line + 1
-        if word in value:
-            problems.append(Problem(name, line, f"`{word}` is given twice", f"first given in line {lines[(*at, word)]}"))
-            continue
-        lines[(*at, word)] = line
-        value[word] = _plain(child, (*at, word), lines, name, problems)
-    return value
 
 
 def _items(contents: Path, checks: _Checks) -> Iterator[Item | Problem]:
