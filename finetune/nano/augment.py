@@ -78,6 +78,12 @@ def fill(draw: random.Random, line: str) -> str:
     return " ".join(SLOT.sub(lambda slot: draw.choice(slot[1].split("|")), line).split())
 
 
+def filled(draw: random.Random, times: int) -> list[Example]:
+    """The written texts of the training split, each filled a few times."""
+    lines = [(example, line) for example, line in written_lines() if example.split == "train"]
+    return [replace(example, text=fill(draw, line)) for example, line in lines for _ in range(times)]
+
+
 def snap(quote: str, text: str) -> str:
     """The quote, grown to whole words of the text; empty when it is not there."""
     start = text.find(quote)

@@ -1,8 +1,7 @@
 """What is taught beside the answer, so that a small model comes to compare a content with a policy instead of guessing.
 
-After `depth` layers the state where a label is read, and the state where a line of the policy ends, should say the same things
-in the same words: topics (linear heads) and the teacher's sentence vector. One layer further, three heads should look from the
-one to the other.
+The state where a label is read, and the state where a line of the policy ends, should say the same things in the same words:
+topics (linear heads) and the teacher's sentence vector. One layer further, three heads should look from the one to the other.
 """
 
 from __future__ import annotations
@@ -18,19 +17,23 @@ from torch.nn import functional
 from finetune.nano.network import Looks, normal
 from finetune.nano.packing import Prefix, Row
 from finetune.nano.policies import DOMAIN_NAMES, KIND_NAMES, TOPICS, Stance, coverage, targets
+from finetune.nano.prepare import Example
 from finetune.nano.teacher import SIZE
 
 WIDTH = len(DOMAIN_NAMES) + len(TOPICS) + len(KIND_NAMES)
 WEIGHTS = torch.tensor([3.0] * len(DOMAIN_NAMES) + [1.0] * (len(TOPICS) + len(KIND_NAMES)))
 
 
-class Vectors:
-    """The teacher's vectors by text, their mean taken away."""
+Wholes = tuple[torch.Tensor, torch.Tensor]
+"""Texts as a whole, read in two places: see `packing.wholes`."""
 
-    def __init__(self, texts: Sequence[str], rows: np.ndarray) -> None:
+
+class Vectors:
+    """The teacher's vectors by text, less the `mean` of what texts have in common."""
+
+    def __init__(self, texts: Sequence[str], rows: np.ndarray, mean: np.ndarray) -> None:
         self.places = {text: index for index, text in enumerate(texts)}
-        self.rows = rows
-        self.mean = rows.astype(np.float32).mean(0)
+        self.rows, self.mean = rows, mean
 
     def find(self, texts: Sequence[str]) -> tuple[list[int], torch.Tensor]:
         """Which of the texts are known, and their vectors."""
@@ -47,22 +50,28 @@ class Lessons(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
         self.topics = nn.Linear(width, WIDTH)
         self.vector = nn.Linear(width, SIZE)
+        # both readings begin as they are: the first layers come from the encoder, and no topic pulls at them before it is learned
+        with torch.no_grad():
+            nn.init.eye_(self.vector.weight)
+            nn.init.zeros_(self.vector.bias)
+            nn.init.zeros_(self.topics.weight)
+            nn.init.constant_(self.topics.bias, -3.0)
 
-    def forward(self, states: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss over topics (`wanted`: 1, 0, -1 unknown), and the teacher's vector as it is seen in the states."""
-        seen = normal(states.float(), self.weight)
-        each = functional.binary_cross_entropy_with_logits(self.topics(seen), wanted.clamp(min=0), reduction="none")
-        return (each * WEIGHTS * (wanted >= 0)).sum() / len(wanted), self.vector(seen)
+    def topic_loss(self, wholes: Wholes, wanted: torch.Tensor) -> torch.Tensor:
+        """Binary cross-entropy over topics, summed; `wanted` (texts, topics): 1, 0, -1 unknown. The mean over both readings."""
+        lost = [
+            functional.binary_cross_entropy_with_logits(self.topics(self.seen(one)), wanted.clamp(min=0), reduction="none")
+            for one in wholes
+        ]
+        return sum((each * WEIGHTS * (wanted >= 0)).sum() for each in lost) / (len(wholes) * len(wanted))
 
+    def distance(self, wholes: Wholes, vectors: torch.Tensor) -> torch.Tensor:
+        """One minus the cosine of what is seen to the encoder's vectors (texts, size): the mean over both readings."""
+        near = [functional.cosine_similarity(self.vector(self.seen(one)), vectors).mean() for one in wholes]
+        return 1 - sum(near) / len(near)
 
-def meaning_loss(
-    lessons: Lessons, vectors: Vectors, states: torch.Tensor, wanted: torch.Tensor, texts: Sequence[str]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Topics, and one minus the cosine to the teacher's vector where it is known."""
-    topics, seen = lessons(states, wanted)
-    known, vector = vectors.find(texts)
-    far = 1 - functional.cosine_similarity(seen[known], vector).mean() if known else torch.zeros(())
-    return topics, far
+    def seen(self, states: torch.Tensor) -> torch.Tensor:
+        return normal(states.float(), self.weight)
 
 
 def line_texts(stance: Stance) -> dict[str, str]:
@@ -74,29 +83,29 @@ def line_texts(stance: Stance) -> dict[str, str]:
 
 
 def line_loss(
-    lessons: Lessons, vectors: Vectors, stance: Stance, prefix: Prefix, states: torch.Tensor
+    taught: Lessons, vectors: Vectors, stance: Stance, prefix: Prefix, states: Sequence[torch.Tensor], first: int, depth: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`meaning_loss` at the ends of the policy's lines; `states` are the prefix's (tokens, width)."""
+    """Topics of the policy's lines, and the distance to the encoder's vectors where those are known.
+
+    `states` are the prefix's after each layer (1, tokens, width). A line is read off the mean over its tokens after `first`
+    layers, and at its last token after `depth`.
+    """
     about, texts = coverage(stance), line_texts(stance)
     names = [name for name in prefix.lines if name in about]
-    ends = [prefix.lines[name][1] - 1 for name in names]
-    return meaning_loss(
-        lessons, vectors, states[ends], torch.tensor([about[name] for name in names]), [texts[name] for name in names]
+    spans = [prefix.lines[name] for name in names]
+    wholes = (
+        torch.stack([states[first][0, start:end].mean(0) for start, end in spans]),
+        states[depth][0, [end - 1 for _, end in spans]],
     )
+    topics = taught.topic_loss(wholes, torch.tensor([about[name] for name in names]))
+    known, wanted = vectors.find([texts[name] for name in names])
+    far = taught.distance((wholes[0][known], wholes[1][known]), wanted) if known else torch.zeros(())
+    return topics, far
 
 
-def content_loss(
-    lessons: Lessons, vectors: Vectors, rows: Sequence[Row], states: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`meaning_loss` where the labels are read; `states` (rows, width)."""
-    examples = [row.example for row in rows]
-    return meaning_loss(
-        lessons,
-        vectors,
-        states,
-        torch.tensor([targets(example) for example in examples]),
-        [example.text for example in examples],
-    )
+def content_loss(taught: Lessons, examples: Sequence[Example], wholes: Wholes) -> torch.Tensor:
+    """Topics of contents."""
+    return taught.topic_loss(wholes, torch.tensor([targets(example) for example in examples]))
 
 
 def look_loss(rows: Sequence[Row], prefix: Prefix, looks: Looks) -> dict[int, torch.Tensor]:

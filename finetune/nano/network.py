@@ -1,6 +1,6 @@
 """The forward pass of the decoder, written out: one shared prefix, rows behind it.
 
-It runs over the parameters of transformers' Qwen3 (a test compares the two), so that `model.save` writes what was trained, and
+It runs over the parameters of transformers' Llama (a test compares the two), so that `model.save` writes what was trained, and
 it shows what training needs beside the logits: the state after any layer, and where a head looks.
 """
 
@@ -9,8 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.nn import functional
-from transformers import Qwen3ForCausalLM
+from transformers import LlamaForCausalLM
+
+WORKING = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+"""The type of the matrix products: a processor without bfloat16 arithmetic takes 50 times as long over it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ def rotations(positions: torch.Tensor, size: int, theta: float = 10000.0) -> tup
 
 def normal(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """RMSNorm in float32."""
-    return hidden * torch.rsqrt(hidden.float().pow(2).mean(-1, keepdim=True) + 1e-6) * weight
+    return functional.rms_norm(hidden, hidden.shape[-1:], weight, 1e-6)
 
 
 def turn(hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
@@ -37,11 +41,22 @@ def turn(hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> to
     return hidden * cosines + torch.cat((-right, left), -1) * sines
 
 
+def linear(hidden: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
+    """The layer in the working type."""
+    bias = None if layer.bias is None else layer.bias.to(WORKING)
+    return functional.linear(hidden.to(WORKING), layer.weight.to(WORKING), bias)
+
+
+def gated(hidden: torch.Tensor, mlp: nn.Module) -> torch.Tensor:
+    """A layer's perceptron (SwiGLU, Shazeer 2020)."""
+    return linear(functional.silu(linear(hidden, mlp.gate_proj)) * linear(hidden, mlp.up_proj), mlp.down_proj).float()
+
+
 Past = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def forward(
-    network: Qwen3ForCausalLM, ids: torch.Tensor, past: Past | None = None, depth: int | None = None, watched: int = -1
+    network: LlamaForCausalLM, ids: torch.Tensor, past: Past | None = None, depth: int | None = None, watched: int = -1
 ) -> tuple[list[torch.Tensor], Past, Looks | None]:
     """The states of `ids` (rows, tokens) after each layer, first the embeddings; keys and values; how layer `watched` looks.
 
@@ -52,20 +67,18 @@ def forward(
     rows, tokens = ids.shape
     before = past[0][0].shape[2] if past else 0
     size, groups = config.head_dim, config.num_attention_heads // config.num_key_value_heads
-    cosines, sines = rotations(torch.arange(before, before + tokens), size)
+    cosines, sines = (part.to(WORKING) for part in rotations(torch.arange(before, before + tokens), size))
     mask = torch.ones(tokens, before + tokens, dtype=torch.bool).tril(before)
     hidden = network.model.embed_tokens(ids)
     states, cache, looks = [hidden], [], None
     for index, layer in enumerate(network.model.layers[:depth]):
-        attention, mlp = layer.self_attn, layer.mlp
-        inside = normal(hidden, layer.input_layernorm.weight).bfloat16()
-
-        def heads(matrix: torch.nn.Linear, inside: torch.Tensor = inside) -> torch.Tensor:
-            return functional.linear(inside, matrix.weight.bfloat16()).view(rows, tokens, -1, size).transpose(1, 2)
-
-        queries = turn(normal(heads(attention.q_proj), attention.q_norm.weight), cosines, sines).bfloat16()
-        keys = turn(normal(heads(attention.k_proj), attention.k_norm.weight), cosines, sines).bfloat16()
-        values = heads(attention.v_proj)
+        attention = layer.self_attn
+        inside = normal(hidden, layer.input_layernorm.weight)
+        queries, keys, values = (
+            linear(inside, matrix).view(rows, tokens, -1, size).transpose(1, 2)
+            for matrix in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        queries, keys = turn(queries, cosines, sines), turn(keys, cosines, sines)
         cache.append((keys, values))
         if past:
             keys = torch.cat((past[index][0].expand(rows, -1, -1, -1), keys), 2)
@@ -75,16 +88,13 @@ def forward(
         mixed = functional.scaled_dot_product_attention(
             queries, keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1), attn_mask=mask
         )
-        hidden = hidden + functional.linear(mixed.transpose(1, 2).flatten(2), attention.o_proj.weight.bfloat16()).float()
-        inside = normal(hidden, layer.post_attention_layernorm.weight).bfloat16()
-        gate = functional.silu(functional.linear(inside, mlp.gate_proj.weight.bfloat16()))
-        raised = gate * functional.linear(inside, mlp.up_proj.weight.bfloat16())
-        hidden = hidden + functional.linear(raised, mlp.down_proj.weight.bfloat16()).float()
+        hidden = hidden + linear(mixed.transpose(1, 2).flatten(2), attention.o_proj).float()
+        hidden = hidden + gated(normal(hidden, layer.post_attention_layernorm.weight), layer.mlp)
         states.append(hidden)
     return states, cache, looks
 
 
-def last(network: Qwen3ForCausalLM, hidden: torch.Tensor) -> torch.Tensor:
+def last(network: LlamaForCausalLM, hidden: torch.Tensor) -> torch.Tensor:
     """Logits over the vocabulary from states after the last layer."""
-    inside = normal(hidden, network.model.norm.weight).bfloat16()
-    return functional.linear(inside, network.lm_head.weight.bfloat16()).float()
+    inside = normal(hidden, network.model.norm.weight).to(WORKING)
+    return functional.linear(inside, network.lm_head.weight.to(WORKING)).float()

@@ -98,8 +98,18 @@ def batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
 
 
 def padded(rows: Sequence[Row]) -> torch.Tensor:
-    """Token ids (rows, longest), zeros on the right."""
-    ids = torch.zeros(len(rows), max(len(row.ids) for row in rows), dtype=torch.long)
+    """Token ids (rows, longest and up to seven more), zeros on the right: few shapes, so that memory is used again."""
+    ids = torch.zeros(len(rows), -(-max(len(row.ids) for row in rows) // 8) * 8, dtype=torch.long)
     for index, row in enumerate(rows):
         ids[index, : len(row.ids)] = torch.tensor(row.ids)
     return ids
+
+
+def wholes(rows: Sequence[Row], states: Sequence[torch.Tensor], first: int, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each content as a whole, twice (rows, width): the mean over its turn after `first` layers, and where its label is read.
+
+    `states` are those after each layer, as `network.forward` gives them; the second is taken after `depth` layers.
+    """
+    ends = torch.tensor([row.read for row in rows])
+    inside = (torch.arange(states[first].shape[1])[None] <= ends[:, None]).float()[:, :, None]
+    return (states[first] * inside).sum(1) / inside.sum(1), states[depth][torch.arange(len(rows)), ends]

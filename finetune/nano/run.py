@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import random
 import sys
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
-from tokenizers import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from finetune.nano import card, corpus, evaluate, lessons, policies, sources, train
+from finetune.nano import answers, conversion, corpus, dev, lessons, meaning, policies, sources, train
 from finetune.nano import model as nano
 from finetune.nano import tokenizer as words
 from finetune.nano.prepare import Example
@@ -28,64 +29,98 @@ from finetune.nano.teacher import Teacher
 from moderator.engines.chat import ChatTokenizer
 
 
-def make_tokenizer(config: dict, texts: Path, learn: list[Example], folder: Path) -> None:
-    """Train and save the tokenizer."""
-    sample = corpus.texts(texts, learn, config["tokenizer_shares"], config["seed"])
-    made = words.train([*sample, *words.answer_lines(config["seed"])], config["vocabulary"])
+@dataclass(frozen=True)
+class Paths:
+    """Folders: the labelled sets, plain texts, the encoder; where stages leave their files, where the model goes."""
+
+    data: Path
+    pretrain: Path
+    teacher: Path
+    work: Path
+    out: Path
+
+
+def make_tokenizer(config: dict, paths: Paths, teacher: Teacher, learn: Sequence[Example], folder: Path) -> None:
+    """Choose the pieces and save the tokenizer."""
+    sample = corpus.texts(paths.pretrain, list(learn), config["tokenizer_shares"], config["seed"])
+    pieces = list(teacher.tokenizer.get_vocab())
+    made = words.train(sample, words.answer_lines(config["seed"]), pieces, config["vocabulary"])
     words.check_labels(made)
-    words.save(made, folder, config["positions"])
+    words.save(made, folder, config["shape"]["max_position_embeddings"])
 
 
-def make_vectors(teacher: Teacher, learn: list[Example], texts: list[str], work: Path) -> None:
-    """The teacher's vectors of every short text and of every line of a policy."""
+def line_vectors(teacher: Teacher, learn: Sequence[Example], seed: int) -> lessons.Vectors:
+    """The encoder's vectors of every line of a policy, centred on what texts have in common."""
     lines = [line for entry in policies.BANK for line in entry["lines"]]
     lines += [line for kind in ("exceptions", "escalations") for some in policies.WORDS[kind].values() for line in some]
     lines += [line for stance in policies.shipped() for line in lessons.line_texts(stance).values()]
-    every = list(dict.fromkeys([*(example.text for example in learn if len(example.text) <= 420), *texts, *lines]))
-    np.save(work / "vectors.npy", teacher.embed(every))
-    (work / "texts.pkl").write_bytes(pickle.dumps(every))
+    lines = list(dict.fromkeys(lines))
+    sample = [example.text for example in random.Random(seed).sample(list(learn), min(1500, len(learn)))]
+    mean = teacher.embed(sample).astype(np.float32).mean(0)
+    return lessons.Vectors(lines, teacher.embed(lines), mean)
 
 
-def main(config: dict, data: Path, texts: Path, teacher: Path, out: Path, work: Path) -> None:
-    """Prepare, tokenizer, teacher, meaning, answers, evaluation."""
-    work.mkdir(parents=True, exist_ok=True)
-    learn, test = sources.load(data)
-    unlabelled = corpus.sentences(texts)
-    print(f"{len(learn)} training examples, {len(test)} test examples, {len(unlabelled)} plain texts", flush=True)
-    folder = work / "tokenizer"
+@torch.no_grad()
+def begin(config: dict, decoder: torch.nn.Module, teacher: Teacher, chat: ChatTokenizer, learn: Sequence[Example]) -> None:
+    """Embeddings and first layers from the encoder."""
+    chosen, begun = config["start"], chat.tokenizer
+    strings = [begun.decode([index], skip_special_tokens=False) for index in range(begun.get_vocab_size())]
+    decoder.model.embed_tokens.weight.copy_(teacher.words(strings))
+    short = [example.text for example in learn if 20 <= len(example.text) <= 160]
+    texts = random.Random(config["seed"]).sample(short, min(chosen["texts"], len(short)))
+    room = conversion.classroom(teacher, begun, texts)
+    near = conversion.convert(decoder, teacher, room, chosen["layers"], chosen["curved"])
+    print("cosine to the encoder after each layer", *(f"{value:.3f}" for value in near), flush=True)
+
+
+def main(config: dict, paths: Paths) -> None:
+    """Prepare, tokenizer, start, meaning, answers."""
+    paths.work.mkdir(parents=True, exist_ok=True)
+    every, _ = sources.load(paths.data)
+    learn, looked_at = dev.held_out(every)
+    print(f"{len(learn)} training examples, {len(looked_at)} to look at", flush=True)
+    teacher, folder = Teacher(paths.teacher), paths.work / "tokenizer"
     if not (folder / "tokenizer.json").exists():
-        make_tokenizer(config, texts, learn, folder)
-    if not (work / "texts.pkl").exists():
-        make_vectors(Teacher(teacher), learn, unlabelled, work)
-    vectors = lessons.Vectors(pickle.loads((work / "texts.pkl").read_bytes()), np.load(work / "vectors.npy"))
-    chat = ChatTokenizer.from_folder(folder)
-    network, taught = nano.build(config["shape"], config["seed"]), lessons.Lessons(config["shape"]["hidden_size"])
-    shared = {name: config[name] for name in ("seed", "depth")}
+        make_tokenizer(config, paths, teacher, learn, folder)
+    if not (paths.work / "vectors.pkl").exists():
+        (paths.work / "vectors.pkl").write_bytes(pickle.dumps(line_vectors(teacher, learn, config["seed"])))
+    vectors, chat = pickle.loads((paths.work / "vectors.pkl").read_bytes()), ChatTokenizer.from_folder(folder)
+    decoder, taught = nano.build(config["shape"], config["seed"]), lessons.Lessons(config["shape"]["hidden_size"])
+    first = len(config["start"]["layers"])
+    shared = {"seed": config["seed"], "first": first, "depth": first + 1}
+    best = 0.0
 
     def keep(name: str) -> None:
-        torch.save({"model": network.state_dict(), "lessons": taught.state_dict()}, work / name)
-        if name == "answers.pt":
-            train.export(network, folder, out)
-            seen = evaluate.glance(evaluate.Reader(network, chat), test)
-            print("glance", *(f"{key} {value:.2f}" for key, value in seen.items()), flush=True)
+        torch.save({"model": decoder.state_dict(), "lessons": taught.state_dict()}, paths.work / name)
 
-    for name in ("meaning", "answers"):
-        path = work / f"{name}.pt"
+    def keep_if_better() -> None:
+        nonlocal best
+        seen = dev.glance(dev.Reader(decoder, chat), looked_at)
+        print("glance", *(f"{key} {value:.3f}" for key, value in seen.items()), flush=True)
+        if seen["macro f1"] > best:
+            best = seen["macro f1"]
+            keep("answers.pt")
+            train.export(decoder, folder, paths.out)
+
+    for name in ("start", "meaning", "answers"):
+        path = paths.work / f"{name}.pt"
         if not path.exists():
+            settings = config[name] | shared
+            if name == "start":
+                begin(config, decoder, teacher, chat, learn)
+                keep("start.pt")
+                continue
+            adam = train.optimizer(decoder, taught, first, settings["rates"])
             if name == "meaning":
-                nano.start(network, Teacher(teacher).words(Tokenizer.from_file(str(folder / "tokenizer.json"))), config["seed"])
-                examples = train.select(learn, config[name] | shared) + train.plain(unlabelled)
-                losses = train.meaning_losses(config[name] | shared, network, taught, chat, examples, vectors)
+                texts = meaning.select(random.Random(config["seed"]), learn, settings["caps"], settings["fills"])
+                losses = meaning.losses(settings, decoder, taught, chat, texts, teacher, vectors)
+                train.run(settings, decoder, adam, losses, lambda: keep("meaning.pt"))
             else:
-                losses = train.answer_losses(config[name] | shared, network, taught, chat, learn, vectors)
-            train.run(config[name], network, taught, losses, partial(keep, f"{name}.pt"))
+                losses = answers.losses(settings, decoder, taught, chat, learn, vectors)
+                train.run(settings, decoder, adam, losses, keep_if_better)
         kept = torch.load(path)
-        network.load_state_dict(kept["model"])
+        decoder.load_state_dict(kept["model"])
         taught.load_state_dict(kept["lessons"])
-    report = evaluate.main(out, data, test, work / "report.json")
-    minutes = {name: config[name]["minutes"] for name in ("meaning", "answers")}
-    spent = f"{minutes['meaning']} minutes of `meaning`, {minutes['answers']} of `answers`"
-    card.main(report, out, f"Two CPU cores, {spent} (`finetune/nano/config.yaml`).")
 
 
 if __name__ == "__main__":
@@ -98,4 +133,5 @@ if __name__ == "__main__":
     parser.add_argument("--config", type=Path, default=Path(__file__).parent / "config.yaml")
     given = parser.parse_args()
     torch.set_num_threads(2)
-    main(yaml.safe_load(given.config.read_text()), given.data, given.pretrain, given.teacher, given.out, given.work)
+    folders = Paths(given.data, given.pretrain, given.teacher, given.work, given.out)
+    main(yaml.safe_load(given.config.read_text()), folders)

@@ -1,24 +1,34 @@
-"""The tokenizer of nano: byte-level BPE of its own, five special tokens, labels that are one token each."""
+"""The tokenizer of nano: the encoder's word pieces with their case and spaces, over bytes; labels that are one token each.
+
+Words are cut where the encoder cuts them, so that its embeddings can be taken over: the longest match first (WordPiece,
+Schuster and Nakajima 2012) over the bytes of each word. Every text has a form, and decodes to itself.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 LABELS = ("yes", "no", "exception", "unknown", "none")
 HEAD = '{"violates":"'
-SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+SPLIT = r" ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+LONGEST = 24
+"""Bytes of a token, unless it is frequent."""
 TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"
     "{% if message['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+WORDS = pre_tokenizers.Split(Regex(SPLIT), "isolated")
+BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 
 
 def answer_lines(seed: int, number: int = 6000) -> Iterator[str]:
@@ -36,20 +46,63 @@ def answer_lines(seed: int, number: int = 6000) -> Iterator[str]:
         yield f"X{other} Quote: C (covers {letter}{digit}, {letter}{other})\nESCALATE\nE{other} Context missing: D\n(none)"
 
 
-def train(corpus: Iterable[str], vocabulary: int) -> Tokenizer:
-    """A byte-level BPE; the ids of the special tokens are 0 to 4."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(SPLIT), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+def cut(word: str, pieces: Iterable[str]) -> list[tuple[int, int]] | None:
+    """Where the encoder cuts a word (letters only); None when it does not know it, or changes its length."""
+    plain = unicodedata.normalize("NFD", word.lower())
+    plain = "".join(letter for letter in plain if unicodedata.category(letter) != "Mn")
+    if len(plain) != len(word):
+        return None
+    found, start = [], 0
+    while start < len(plain):
+        mark = "##" if start else ""
+        end = next((end for end in range(len(plain), start, -1) if mark + plain[start:end] in pieces), 0)
+        if not end:
+            return None
+        found.append((start, end))
+        start = end
+    return found
+
+
+def count_pieces(corpus: Iterable[str], pieces: Iterable[str]) -> Counter[str]:
+    """How often each cased piece stands in the corpus; one that begins a word after a space has the space."""
+    words: Counter[str] = Counter()
+    for text in corpus:
+        words.update(word for word, _ in WORDS.pre_tokenize_str(text))
+    found: Counter[str] = Counter()
+    for word, number in words.items():
+        bare = word.removeprefix(" ")
+        places = cut(bare, pieces) if bare.isalpha() else None
+        if places is None:
+            found[word] += number
+            continue
+        for start, end in places:
+            found[" " * (len(word) > len(bare) and not start) + bare[start:end]] += number
+    return found
+
+
+def train(corpus: Iterable[str], answers: Iterable[str], pieces: Sequence[str], vocabulary: int) -> Tokenizer:
+    """The most frequent pieces of the corpus and the words of answers; the ids of the special tokens are 0 to 4."""
+    known = frozenset(pieces)
+    counts = count_pieces(corpus, known)
+    for text in answers:
+        counts.update({word: 5 for word, _ in WORDS.pre_tokenize_str(text)})
+    tokens = dict.fromkeys((*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())))
+    for word, number in counts.most_common():
+        if len(tokens) == vocabulary:
+            break
+        written = "".join(part for part, _ in BYTES.pre_tokenize_str(word))
+        if len(written) <= LONGEST or number > 200:
+            tokens.setdefault(written)
+    model = models.WordPiece(
+        {token: index for index, token in enumerate(tokens)},
+        unk_token=SPECIAL[0],
+        continuing_subword_prefix="",
+        max_input_chars_per_word=1_000_000,
     )
+    tokenizer = Tokenizer(model)
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([WORDS, BYTES])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[AddedToken(name, special=True, normalized=False) for name in SPECIAL],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(corpus, trainer)
     return tokenizer
 
 

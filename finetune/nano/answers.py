@@ -1,0 +1,90 @@
+"""The second stage: answers under policies. One prefix, many contents behind it; each kind of token has its weight."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.nn import functional
+from transformers import LlamaForCausalLM
+
+from finetune.nano import augment, lessons, network, packing, policies
+from finetune.nano.prepare import Example
+from finetune.nano.train import Loss
+from moderator.engines.chat import ChatTokenizer
+from moderator.prompt import load_family
+
+NAMES = {packing.LABEL: "label", packing.ID: "id", packing.REST: "rest", packing.HEAD: "head"}
+
+
+def losses(
+    config: dict,
+    decoder: LlamaForCausalLM,
+    taught: lessons.Lessons,
+    chat: ChatTokenizer,
+    examples: Sequence[Example],
+    vectors: lessons.Vectors,
+) -> Iterator[Loss]:
+    """Groups without end: a policy, contents after it, their answers."""
+    draw, known, family = random.Random(config["seed"]), policies.shipped(), load_family("nano")
+    pools = augment.Pools(examples, draw, config["caps"])
+    while True:
+        stance = policies.draw_stance(draw, known, config["shares"])
+        group = augment.make_group(
+            draw, pools, stance, family, config["group"], config["reasoned"], config["cut"], config["elsewhere"]
+        )
+        if group and (loss := group_loss(config, decoder, taught, chat, vectors, stance, group)):
+            yield loss
+
+
+def group_loss(
+    config: dict,
+    decoder: LlamaForCausalLM,
+    taught: lessons.Lessons,
+    chat: ChatTokenizer,
+    vectors: lessons.Vectors,
+    stance: policies.Stance,
+    group: augment.Group,
+) -> Loss | None:
+    """The loss of one group; None when all of its contents are too long."""
+    weights = config["weights"]
+    prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(stance)))
+    asked = packing.ask(chat, [item.prompt for item in group.items])
+    rows = [packing.encode_row(chat, ids, item) for ids, item in zip(asked, group.items, strict=True)]
+    rows = [row for row in rows if len(row.ids) <= config["longest"]]
+    if not rows:
+        return None
+    before, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
+    lines, far = lessons.line_loss(taught, vectors, stance, prefix, before, config["first"], config["depth"])
+    parts: dict[str, list[torch.Tensor]] = {}
+    for batch in packing.batches(rows, config["tokens"]):
+        for name, values in batch_losses(config, decoder, taught, prefix, past, batch).items():
+            parts.setdefault(name, []).append(values)
+    means = {name: torch.cat(values).mean() for name, values in parts.items() if sum(map(len, values))}
+    loss = sum(weights[name.rstrip("0123456789")] * value for name, value in means.items())
+    loss = loss + weights["lines"] * lines + weights["line_far"] * far
+    return loss, {name: value.item() for name, value in means.items()} | {"lines": lines.item(), "contents": len(rows)}
+
+
+def batch_losses(
+    config: dict,
+    decoder: LlamaForCausalLM,
+    taught: lessons.Lessons,
+    prefix: packing.Prefix,
+    past: network.Past,
+    batch: Sequence[packing.Row],
+) -> dict[str, torch.Tensor]:
+    """What each token, each content and each look loses, by name."""
+    states, _, looks = network.forward(decoder, packing.padded(batch), past, None, config["depth"])
+    places = [(index, place, kind) for index, row in enumerate(batch) for place, kind in enumerate(row.kinds) if kind]
+    row, place, kinds = (torch.tensor(column) for column in zip(*places, strict=True))
+    wanted = torch.tensor([batch[index].ids[column] for index, column, _ in places])
+    each = functional.cross_entropy(network.last(decoder, states[-1][row, place - 1]), wanted, reduction="none")
+    parts = {name: each[kinds == kind] for kind, name in NAMES.items()}
+    wholes = packing.wholes(batch, states, config["first"], config["depth"])
+    topics = lessons.content_loss(taught, [one.example for one in batch], wholes)
+    parts["topics"] = topics.expand(len(batch))
+    for head, values in lessons.look_loss(batch, prefix, looks).items():
+        parts[f"look{head}"] = values
+    return parts

@@ -1,0 +1,117 @@
+"""Groups in tokens are what serving sends and reads; both stages leave a folder that loads."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from finetune.nano import answers, augment, dev, lessons, network, packing, policies, run, train
+from finetune.nano.teacher import SIZE
+from moderator.content import Content
+from moderator.engines.folder import family as read_family
+from moderator.prompt import compile_prompt, load_family
+from tests.finetune import tiny
+
+SETTINGS = yaml.safe_load((Path(run.__file__).parent / "config.yaml").read_text())
+FEW = {"seed": 1, "first": 1, "depth": 2, "shares": {"written": 1.0}, "group": 4, "groups": 1, "longest": 1000, "warmup": 1}
+
+
+def drawn(chat, stance, seed, reasoned, cut):
+    """A group, its prefix and its rows."""
+    draw = random.Random(seed)
+    pools = augment.Pools(tiny.EXAMPLES, draw, {})
+    group = augment.make_group(draw, pools, stance, load_family("nano"), 10, reasoned, cut)
+    prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(stance)))
+    asked = packing.ask(chat, [item.prompt for item in group.items])
+    return group, prefix, [packing.encode_row(chat, ids, item) for ids, item in zip(asked, group.items, strict=True)]
+
+
+@torch.no_grad()
+def test_the_forward_pass_is_that_of_transformers_and_rows_do_not_see_each_other(chat, decoder, hate):
+    _, prefix, rows = drawn(chat, hate, 3, 0.3, 0.3)
+    _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
+    states, _, _ = network.forward(decoder, packing.padded(rows), past)
+    packed = network.last(decoder, states[-1])
+    close = 0.02 if network.WORKING == torch.bfloat16 else 1e-4
+    for index, row in enumerate(rows):
+        alone = decoder(input_ids=torch.tensor([[*prefix.ids, *row.ids]])).logits[0, len(prefix.ids) :]
+        assert torch.allclose(packed[index, : len(row.ids)], alone, atol=close)
+
+
+def test_rows_are_encoded_as_engines_encode_them(chat, hate):
+    group, prefix, rows = drawn(chat, hate, 5, 0.0, 1.0)
+    assert list(prefix.ids) == list(chat.prefix(group.system))
+    for row, item in zip(rows, group.items, strict=True):
+        assert list(row.ids[: row.read + 1]) == chat.suffixes([item.prompt])[0]
+        assert row.ids[row.read + 1] == chat.label_ids(item.prompt.format)[item.answer[slice(*item.label)]]
+
+
+def test_lines_of_a_policy_are_found_in_its_tokens(chat, hate):
+    system = compile_prompt(hate.policy, "nano").system
+    prefix = packing.encode_prefix(chat, system, list(lessons.line_texts(hate)))
+    rule = hate.policy.rules[1]
+    said = chat.tokenizer.decode(list(prefix.ids[slice(*prefix.lines[rule.id])]))
+    assert said.strip() == f"{rule.id} {rule.title}: {rule.summary}"
+    assert {rule.id for rule in hate.policy.rules} <= set(prefix.lines)
+
+
+def test_looks_point_at_what_the_label_follows_from(chat, hate):
+    example = tiny.EXAMPLES[1]
+    question = compile_prompt(hate.policy, "nano").ask(Content(id="x", text=example.text))
+    item = augment.answer(random.Random(0), question, hate, example, policies.judge(hate, example), 0.0)
+    row = packing.encode_row(chat, packing.ask(chat, [item.prompt])[0], item)
+    assert [look.parts for look in row.looks if look.place == row.read] == [("H4",), (), ()]
+    (at_id,) = [look for look in row.looks if look.place != row.read]
+    assert at_id.parts == ("H4",)
+    assert chat.tokenizer.decode([row.ids[at_id.place + 1]]) == "H"
+
+
+def test_a_content_as_a_whole_is_read_without_its_padding_and_answer():
+    states = [torch.zeros(2, 4, 3), torch.arange(24.0).view(2, 4, 3), torch.arange(24.0).view(2, 4, 3) * 10]
+    mean, read = packing.wholes([packing.Row((5, 6, 7), (), 1), packing.Row((5, 6, 7, 8), (), 3)], states, 1, 2)
+    assert mean.tolist() == [states[1][0, :2].mean(0).tolist(), states[1][1].mean(0).tolist()]
+    assert read.tolist() == [states[2][0, 1].tolist(), states[2][1, 3].tolist()]
+
+
+def test_the_stage_learns_and_leaves_a_folder_that_loads(chat, decoder, tokenizer_folder, tmp_path):
+    vectors = lessons.Vectors([tiny.EXAMPLES[0].text], np.ones((1, SIZE), np.float16), np.zeros(SIZE, np.float32))
+    taught, settings = lessons.Lessons(SIZE), SETTINGS["answers"] | FEW | {"steps": 6}
+    losses = answers.losses(settings, decoder, taught, chat, tiny.EXAMPLES, vectors)
+    before = [parameter.clone() for parameter in decoder.model.layers[0].mlp.parameters()]
+    adam = train.optimizer(decoder, taught, 1, settings["rates"])
+    train.run(settings, decoder, adam, losses, lambda: None)
+    assert all(not torch.equal(old, new) for old, new in zip(before, decoder.model.layers[0].mlp.parameters(), strict=True))
+    train.export(decoder, tokenizer_folder, tmp_path / "model")
+    model, loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), AutoTokenizer.from_pretrained(tmp_path / "model")
+    turns = [{"role": "system", "content": "POLICY A"}, {"role": "user", "content": 'TEXT "b"'}]
+    text = loaded.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    assert text == '<|system|>POLICY A<|user|>TEXT "b"<|assistant|>'
+    assert model.config.architectures == ["LlamaForCausalLM"]
+    assert model.dtype == torch.bfloat16
+    assert read_family(tmp_path / "model") == "nano"
+
+
+@torch.no_grad()
+def test_a_look_during_training_reads_what_serving_reads(chat, decoder, hate):
+    reader = dev.Reader(decoder, chat)
+    chances = reader.read(hate.policy, tiny.EXAMPLES)
+    assert chances.sum(1) == pytest.approx(1, abs=1e-5)
+    compiled = compile_prompt(hate.policy, "nano")
+    for example, row in zip(tiny.EXAMPLES, chances, strict=True):
+        question = compiled.ask(Content(id="x", text=example.text)).label()
+        ids = [*chat.prefix(compiled.system), *chat.suffixes([question])[0]]
+        alone = decoder(input_ids=torch.tensor([ids])).logits[0, -1, reader.labels].softmax(-1)
+        assert row == pytest.approx(alone.numpy(), abs=0.02)
+
+
+def test_what_is_looked_at_is_not_trained_on():
+    learn, looked_at = dev.held_out([tiny.Example(f"text number {number}", "edos") for number in range(400)])
+    assert len(learn) + len(looked_at) == 400
+    assert 5 < len(looked_at) < 40
+    assert not {one.text for one in learn} & {one.text for one in looked_at}

@@ -1,0 +1,65 @@
+"""What is taught beside the answer: topics with their unknowns, and where to look."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.nano import lessons, network, packing, policies, prepare
+from finetune.nano.teacher import SIZE
+from tests.finetune import tiny
+
+NAMES = (*policies.DOMAIN_NAMES, *policies.TOPICS, *policies.KIND_NAMES)
+
+
+def test_look_loss_is_the_attention_that_falls_elsewhere():
+    """A row behind a prefix of three tokens: the query at its first token sees four keys, of which two are the line."""
+    keys = torch.zeros(1, 1, 5, 4)
+    keys[0, 0, 1, 0] = 2 * math.log(3)  # scores are divided by two: attention weights 1, 3, 1, 1 of 6
+    looks = network.Looks(torch.eye(4)[None, None, :1].repeat(1, 3, 2, 1), keys)
+    row = packing.Row((7, 8), (0, 1), 0, (packing.Look(0, 0, ("A1",)), packing.Look(0, 2, ())))
+    lost = lessons.look_loss([row], packing.Prefix((2, 5, 6), {"A1": (1, 3)}), looks)
+    assert lost[0].tolist() == pytest.approx([-math.log(4 / 6)])
+    assert lost[2].tolist() == pytest.approx([-math.log(1 / 6)])
+
+
+def test_topic_targets_keep_what_is_unknown():
+    example = replace(tiny.EXAMPLES[1], unsure=prepare.topics("harassment"), excused="correction")
+    row = dict(zip(NAMES, policies.targets(example), strict=True))
+    assert (row["hate"], row["sexism.derogate"], row["harassment"], row["spam"]) == (1.0, 1.0, -1.0, 0.0)
+    assert (row["correction"], row["quoted"], row["fiction"]) == (1.0, 1.0, 0.0)
+
+
+def test_unknown_topics_cost_nothing():
+    taught, whole = lessons.Lessons(8), torch.randn(1, 8)
+    wanted = torch.zeros(1, lessons.WIDTH)
+    wanted[0, 0] = -1
+    lost = taught.topic_loss((whole, whole), wanted)
+    with torch.no_grad():
+        taught.topics.bias[0] += 5
+    assert taught.topic_loss((whole, whole), wanted).item() == pytest.approx(lost.item())
+
+
+def test_a_rule_is_about_what_it_covers_and_silent_on_what_it_is_near_to(hate):
+    found = {name: dict(zip(NAMES, row, strict=True)) for name, row in policies.coverage(hate).items()}
+    assert (found["H3"]["hate.slur"], found["H3"]["hate.dehumanise"], found["H3"]["spam.promote"]) == (1.0, -1.0, 0.0)
+    assert (found["X1"]["quoted"], found["X1"]["hate.slur"]) == (1.0, 0.0)
+
+
+def test_vectors_are_found_by_text_less_what_texts_have_in_common():
+    rows = np.eye(2, SIZE, dtype=np.float16)
+    known, found = lessons.Vectors(["a", "b"], rows, np.full(SIZE, 0.5, np.float32)).find(["x", "b"])
+    assert known == [1]
+    assert found[0, :3].tolist() == [-0.5, 0.5, -0.5]
+
+
+def test_the_distance_is_one_minus_the_cosine():
+    taught = lessons.Lessons(8)
+    whole = torch.randn(3, 8)
+    same = taught.vector(taught.seen(whole)).detach()
+    assert taught.distance((whole, whole), same).item() == pytest.approx(0, abs=1e-5)
+    assert taught.distance((whole, whole), -same).item() == pytest.approx(2, abs=1e-5)
