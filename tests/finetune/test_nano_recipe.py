@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,6 @@ from moderator.content import Content  # noqa: E402
 from moderator.engines.chat import ChatTokenizer  # noqa: E402
 from moderator.engines.folder import family as read_family  # noqa: E402
 from moderator.prompt import compile_prompt, load_family  # noqa: E402
-from moderator.quoting import literal  # noqa: E402
 
 TEXTS = [
     "you are a fool",
@@ -81,96 +79,6 @@ def encoded(chat, stance, group):
 @pytest.fixture(scope="module")
 def hate():
     return next(stance for stance in policies.shipped() if stance.policy.slug == "hate")
-
-
-def test_cleaning_strips_who_and_where():
-    assert (
-        prepare.clean("@alice see https://a.example/x &amp; call +44 7700 900123 now") == "@user see [link] & call [number] now"
-    )
-
-
-def test_hatexplain_keeps_the_official_split_and_the_spans():
-    row = {"tokens": ["go", "away", "you", "vermin"], "label": "hatespeech", "split": "val", "rationale_spans": [[2, 4]]}
-    example = prepare.hatexplain(row)
-    assert (example.split, example.quotes, example.broken) == ("test", ("you vermin",), {"hate.any"})
-    assert "harassment" in example.unsure
-    assert prepare.hatexplain(row | {"label": None}) is None
-
-
-def test_edos_says_nothing_about_insults():
-    example = prepare.edos({"text": "hello [USER]", "label_vector": "none", "split": "train"})
-    assert not example.broken
-    assert "harassment" in example.unsure
-
-
-def test_convabuse_near_zero_is_a_doubt():
-    row = {"user": "whatever", "prev_agent": "", "prev_user": "", "agent": "Hi"}
-    split = row | {"Annotator1_is_abuse.-1": "1", "Annotator2_is_abuse.1": "1"}
-    assert prepare.convabuse(split).doubt == {"harassment", "toxicity"}
-    assert prepare.convabuse(row | {"Annotator1_is_abuse.1": "1"}).broken == frozenset()
-    assert "harassment.any" in prepare.convabuse(row | {"Annotator1_is_abuse.-2": "1"}).broken
-
-
-def test_toxic_spans_follow_the_majority():
-    row = {
-        "comment_text": "you fool, go home",
-        "calm": [False, False, True],
-        "marks": [[("Insult", 4, 8)], [("Insult", 4, 8)], []],
-    }
-    example = prepare.toxic_spans(row)
-    assert "harassment.insult" in example.broken
-    assert example.quotes == ("fool",)
-    assert not prepare.toxic_spans(row | {"calm": [True, True, False]}).broken
-
-
-def test_the_hazard_about_children_is_never_used():
-    assert prepare.ailuminate({"hazard": "cse", "prompt_text": "x"}) is None
-
-
-def test_a_policy_without_the_rule_allows(hate):
-    broken = EXAMPLES[1]
-    assert policies.judge(hate, broken).rules == ("H4",)
-    without = policies.Stance(
-        hate.policy.slice(["H1", "H3", "H6"]), {name: hate.rules[name] for name in ("H1", "H3", "H6")}, hate.kinds
-    )
-    assert policies.judge(without, broken).label == "no"
-
-
-def test_unlabelled_is_left_out_and_vague_needs_the_whole_policy(hate):
-    harassment = next(stance for stance in policies.shipped() if stance.policy.slug == "harassment")
-    assert policies.judge(harassment, replace(EXAMPLES[1], unsure=prepare.topics("harassment"))) is None
-    vague = prepare.Example("deport them", "hatexplain", broken=prepare.topics("hate.any"))
-    assert policies.judge(hate, vague).rules == ("H6",)
-    part = policies.Stance(hate.policy.slice(["H4"]), {"H4": hate.rules["H4"]}, {})
-    assert policies.judge(part, vague) is None
-
-
-def test_quotation_needs_an_exception(hate):
-    quoted = replace(EXAMPLES[1], excused="quoted")
-    ruling = policies.judge(hate, quoted)
-    assert (ruling.label, ruling.exceptions) == ("exception", ("X1",))
-    bare = policies.Stance(hate.policy.replace(exceptions=()), hate.rules, hate.kinds)
-    assert policies.judge(bare, quoted).label == "yes"
-
-
-def test_every_bank_rule_and_shipped_rule_has_a_meaning():
-    assert all(set(stance.rules) == {rule.id for rule in stance.policy.rules} for stance in policies.shipped())
-    assert all(": " in line for entry in policies.BANK for line in entry["lines"])
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_groups_are_written_as_serving_reads_them(seed):
-    draw = random.Random(seed)
-    stance = policies.draw_stance(draw, policies.shipped(), {"shipped": 1, "edited": 1, "written": 1, "merged": 1})
-    group = augment.make_group(draw, augment.Pools(EXAMPLES, draw, {}), stance, load_family("nano"), 12, 0.5, 0.5)
-    assert group.system == compile_prompt(stance.policy, "nano").system
-    for item in group.items:
-        mode = "reasoned" if item.answer.startswith('{"rationale"') else "fast"
-        finding = compile_prompt(stance.policy, "nano", mode).format.read(item.answer)
-        assert item.answer[slice(*item.label)] == finding.label
-        shown = item.prompt.user.split("TEXT ", 1)[1]
-        assert all(item.answer[mark.start : mark.end] == mark.name for mark in item.marks)
-        assert all(literal(rule.quote)[1:-1] in shown and rule.quote for rule in finding.rules)
 
 
 def test_labels_are_one_token(tokenizer):
@@ -229,25 +137,6 @@ def test_look_loss_is_the_attention_that_falls_elsewhere():
     lost = lessons.look_loss([row], packing.Prefix((2, 5, 6), {"A1": (1, 3)}), looks)
     assert lost[0].tolist() == pytest.approx([-math.log(4 / 6)])
     assert lost[2].tolist() == pytest.approx([-math.log(1 / 6)])
-
-
-def test_topic_targets_keep_what_is_unknown():
-    row = dict(
-        zip(
-            (*policies.DOMAIN_NAMES, *policies.TOPICS, *policies.KIND_NAMES),
-            policies.targets(replace(EXAMPLES[1], unsure=prepare.topics("harassment"), excused="correction")),
-            strict=True,
-        )
-    )
-    assert (row["hate"], row["sexism.derogate"], row["harassment"], row["spam"]) == (1.0, 1.0, -1.0, 0.0)
-    assert (row["correction"], row["quoted"], row["fiction"]) == (1.0, 1.0, 0.0)
-
-
-def test_a_rule_is_about_what_it_covers_and_silent_on_what_it_is_near_to(hate):
-    names = (*policies.DOMAIN_NAMES, *policies.TOPICS, *policies.KIND_NAMES)
-    found = {name: dict(zip(names, row, strict=True)) for name, row in policies.coverage(hate).items()}
-    assert (found["H3"]["hate.slur"], found["H3"]["hate.dehumanise"], found["H3"]["spam.promote"]) == (1.0, -1.0, 0.0)
-    assert (found["X1"]["quoted"], found["X1"]["hate.slur"]) == (1.0, 0.0)
 
 
 def test_both_stages_change_the_model_and_leave_a_folder_that_loads(chat, tokenizer, tiny, tmp_path):
