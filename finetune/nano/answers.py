@@ -11,6 +11,7 @@ from transformers import LlamaForCausalLM
 
 from finetune.nano import augment, lessons, network, packing, policies
 from finetune.nano.prepare import Example
+from finetune.nano.topical import Cosines
 from finetune.nano.train import Loss
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import load_family
@@ -24,17 +25,15 @@ def losses(
     taught: lessons.Lessons,
     chat: ChatTokenizer,
     examples: Sequence[Example],
+    plain: Sequence[str],
     vectors: lessons.Vectors,
 ) -> Iterator[Loss]:
-    """Groups without end: a policy, contents after it, their answers."""
-    draw, known, family = random.Random(config["seed"]), policies.shipped(), load_family("nano")
-    pools = augment.Pools(examples, draw, config["caps"])
-    while True:
-        stance = policies.draw_stance(draw, known, config["shares"])
-        group = augment.make_group(
-            draw, pools, stance, family, config["group"], config["reasoned"], config["cut"], config["elsewhere"]
-        )
-        if group and (loss := group_loss(config, decoder, taught, chat, vectors, stance, group)):
+    """Groups without end: a policy, contents after it, their answers. `plain`: unlabelled texts, for topical rules."""
+    draw, family = random.Random(config["seed"]), load_family("nano")
+    pools = augment.Pools(examples, draw, config["caps"], plain)
+    closeness = Cosines(vectors.places, vectors.rows)
+    for group in augment.groups(draw, pools, policies.shipped(), family, config, closeness):
+        if loss := group_loss(config, decoder, taught, chat, vectors, group):
             yield loss
 
 
@@ -44,11 +43,10 @@ def group_loss(
     taught: lessons.Lessons,
     chat: ChatTokenizer,
     vectors: lessons.Vectors,
-    stance: policies.Stance,
     group: augment.Group,
 ) -> Loss | None:
     """The loss of one group; None when all of its contents are too long."""
-    weights = config["weights"]
+    weights, stance = config["weights"], group.stance
     prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(stance)))
     asked = packing.ask(chat, [item.prompt for item in group.items])
     rows = [packing.encode_row(chat, ids, item) for ids, item in zip(asked, group.items, strict=True)]

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-
-import yaml
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from finetune.nano import policies
-from finetune.nano.policies import HERE, WORDS, Ruling, Stance
+from finetune.nano.dress import dressed, under
+from finetune.nano.pools import Choice, Pools
 from finetune.nano.prepare import Example
+from finetune.nano.stance import WORDS, Ruling, Stance, judge
+from finetune.nano.templates import fill, written_lines
+from finetune.nano.topical import About, Closeness, unknown
 from moderator.answer import Finding, RuleFinding
 from moderator.content import Content, Turn
 from moderator.prompt import Family, Prompt, Question, compile_prompt
 from moderator.quoting import chunks, literal, visible
 
-SURFACES = ("post", "comment", "message", "profile", "livestream")
-SLOT = re.compile(r"\{([^{}]*)\}")
+__all__ = ["Group", "Item", "Mark", "Pools", "answer", "dressed", "fill", "groups", "make_group", "quote_of", "written_lines"]
 
 
 @dataclass(frozen=True)
@@ -47,41 +47,20 @@ class Item:
     cut: bool
     """Train on the answer up to its label only."""
 
+    @property
+    def said(self) -> str:
+        """The label."""
+        return self.answer[slice(*self.label)]
+
 
 @dataclass(frozen=True)
 class Group:
+    """Contents behind one system turn; `twin`: the same contents came just before, with a rule more."""
+
     system: str
     items: tuple[Item, ...]
-
-
-def written_lines() -> list[tuple[Example, str]]:
-    """The written texts as (example, line with slots); a quarter of the lines is of the test split."""
-    found = []
-    for entry in yaml.safe_load((HERE / "written.yaml").read_text()):
-        broken, excused = frozenset(entry["broken"]), entry.get("excused", "")
-        doubt = policies.ATTACK if entry.get("doubt") else frozenset()
-        domains = {topic.split(".")[0] for topic in broken}
-        grey = (policies.ATTACK if domains & {"hate", "harassment", "violence", "sexual"} else frozenset()) - domains
-        for line in entry["lines"]:
-            test = int(hashlib.sha256(line.encode()).hexdigest(), 16) % 4 == 0
-            found.append(
-                (
-                    Example("", "written", "test" if test else "train", broken, frozenset(grey), excused=excused, doubt=doubt),
-                    line,
-                )
-            )
-    return found
-
-
-def fill(draw: random.Random, line: str) -> str:
-    """The line with one of the alternatives of each slot."""
-    return " ".join(SLOT.sub(lambda slot: draw.choice(slot[1].split("|")), line).split())
-
-
-def filled(draw: random.Random, times: int) -> list[Example]:
-    """The written texts of the training split, each filled a few times."""
-    lines = [(example, line) for example, line in written_lines() if example.split == "train"]
-    return [replace(example, text=fill(draw, line)) for example, line in lines for _ in range(times)]
+    stance: Stance
+    twin: bool = False
 
 
 def snap(quote: str, text: str) -> str:
@@ -100,19 +79,20 @@ def snap(quote: str, text: str) -> str:
 def quote_of(example: Example, limit: int = 160) -> str:
     """What to quote: the people's span, else a short text whole, else one of its sentences."""
     text = visible(example.text)
+    core = core if (core := visible(example.core)) and core in text else text
     spans = [snap(visible(span), text) for span in example.quotes]
     pieces = [
         *spans,
-        *([text.strip()] if len(text) <= 120 else []),
-        *re.split(r"(?<=[.!?\n]) +|\n", text),
-        " ".join(text.split(" ")[:15]),
+        *([core.strip()] if len(core) <= 120 else []),
+        *re.split(r"(?<=[.!?\n]) +|\n", core),
+        " ".join(core.split(" ")[:15]),
     ]
     shown = literal(example.text)[1:-1]
     for piece in pieces:
         piece = piece.strip()
         written = literal(piece)[1:-1]
         if (
-            (piece in spans or len(piece) > 15 or piece == text.strip())
+            (piece in spans or len(piece) > 15 or piece == core.strip())
             and piece
             and len(written) <= limit
             and written in shown
@@ -171,108 +151,53 @@ def answer(draw: random.Random, question: Question, stance: Stance, example: Exa
     return Item(example, question.label(), text, (start, start + len(ruling.label)), tuple(marks), points, short)
 
 
-class Pools:
-    """Examples by source and by what their labels say, each drawn round and round in a shuffled order."""
-
-    def __init__(self, examples: Sequence[Example], draw: random.Random, caps: dict[str, int]) -> None:
-        self.draw = draw
-        self.lines = [pair for pair in written_lines() if pair[0].split == "train"]
-        buckets: dict[tuple, list[Example]] = defaultdict(list)
-        shuffled = draw.sample(list(examples), len(examples))
-        left = dict(caps)
-        for example in shuffled:
-            if len(example.text) > 420 or left.get(example.source, 1) <= 0:
-                continue
-            if example.source in left and not example.broken:
-                left[example.source] -= 1
-            buckets[(example.source, example.broken, example.unsure, example.excused, example.doubt)].append(example)
-        self.buckets = {key: (members, iter(self._round(members))) for key, members in buckets.items()}
-        for index, (example, line) in enumerate(self.lines):
-            self.buckets["written", index] = ([replace(example, text=line)], iter(self._written(example, line)))
-
-    def _round(self, members: list[Example]) -> Iterator[Example]:
-        while True:
-            yield from self.draw.sample(members, len(members))
-
-    def _written(self, example: Example, line: str) -> Iterator[Example]:
-        while True:
-            yield replace(example, text=fill(self.draw, line))
-
-    def sides(self, stance: Stance) -> dict[str, dict[str, list[tuple]]]:
-        """For a policy: by source and by label, the buckets of that label."""
-        found: dict[str, dict[str, list[tuple]]] = defaultdict(lambda: defaultdict(list))
-        for key, (members, _) in self.buckets.items():
-            if ruling := policies.judge(stance, members[0]):
-                found[members[0].source][ruling.label].append(key)
-        return found
-
-    def take(self, keys: list[tuple]) -> Example:
-        """An example of these buckets, large ones more often, but less than their size says."""
-        sizes = [len(self.buckets[key][0]) ** 0.75 for key in keys]
-        return next(self.buckets[self.draw.choices(keys, sizes)[0]][1])
+def settled(stance: Stance, example: Example) -> Ruling | None:
+    """The ruling, if there is one and what it points at can be quoted."""
+    ruling = judge(stance, example)
+    return None if ruling and ruling.rules and not quote_of(example) else ruling
 
 
-TRUST = {
-    "hatexplain": 1.5,
-    "edos": 1.5,
-    "hatemoji": 0.7,
-    "davidson": 0.6,
-    "written": 0.5,
-    "toxic-spans": 1.3,
-    "misogyny": 1.0,
-    "convabuse": 1.0,
-    "context-toxicity": 0.5,
-}
+def candidate(draw: random.Random, choice: Choice, stance: Stance, elsewhere: float) -> tuple[Example | None, bool]:
+    """A content for the policy before it is dressed, and whether it is to break a rule that is decided by a test."""
+    breaks = bool(stance.tests) and draw.random() < (0.5 if not stance.covered else 0.25)
+    if not stance.tests or (stance.covered and not breaks and draw.random() < 0.8):
+        return choice.draw(draw, elsewhere), False
+    topics = [test for test in stance.tests.values() if isinstance(test, About)]
+    if breaks and topics:
+        return choice.pools.on_topic(draw.choice(topics)), True
+    return choice.pools.anything(), breaks
 
 
-def choose(draw: random.Random, pools: Pools, sides: dict, size: int, elsewhere: float) -> list[Example]:
-    """Contents for a policy: a source of violations gives as many innocents; the share `elsewhere` breaks other rules only."""
-    able = [source for source, labels in sides.items() if labels["yes"]]
-    reach = {
-        source: sum(len(pools.buckets[key][0]) for key in sides[source]["yes"]) ** 0.4 * TRUST.get(source, 1.0)
-        for source in able
-    }
-    chosen = []
-    anything = [key for labels in sides.values() for key in (*labels["no"], *labels["none"])]
-    innocent = [key for key in anything if key[0] == "written"] or anything
-    other = [key for key in anything if pools.buckets[key][0][0].broken]
-    doubtful = [key for labels in sides.values() for key in labels["unknown"]]
-    excused = [key for labels in sides.values() for key in labels["exception"]]
-    for _ in range(size):
-        if other and draw.random() < elsewhere:
-            chosen.append(pools.take(other))
+def contents(draw: random.Random, pools: Pools, stance: Stance, size: int, elsewhere: float) -> list[tuple[Example, Ruling]]:
+    """Contents for a policy, dressed, each with the ruling that follows; no text twice."""
+    choice, found = Choice.of(pools, stance), {}
+    for _ in range(4 * size):
+        if len(found) >= size:
+            break
+        example, breaks = candidate(draw, choice, stance, elsewhere)
+        if example is None:
             continue
-        roll = draw.random()
-        source = draw.choices(able, [reach[name] for name in able])[0] if able else ""
-        if roll < 0.08 and doubtful:
-            chosen.append(pools.take(doubtful))
-        elif roll < 0.11 and excused:
-            chosen.append(pools.take(excused))
-        elif roll < 0.55 and source:
-            chosen.append(pools.take(sides[source]["yes"]))
-        elif roll < 0.85 and source:
-            chosen.append(pools.take(sides[source]["no"] or innocent))
-        elif innocent and roll < 0.9:
-            chosen.append(pools.take(innocent))
-        elif anything:
-            chosen.append(pools.take(anything))
-    return chosen
+        example = under(draw, stance, example, breaks)
+        ruling = settled(stance, example)
+        if ruling and example.text not in found and (ruling.label == "yes" or not breaks or stance.waivers):
+            found[example.text] = (example, ruling)
+    return list(found.values())
 
 
-def dressed(draw: random.Random, example: Example) -> Example:
-    """Sometimes the example in quotation, fiction or lesson; sometimes in other letters."""
-    if not example.doubt and not example.excused and len(example.text) < 140 and not example.thread and draw.random() < 0.16:
-        kind = draw.choice(("quoted", "quoted", "quoted", "fiction", "education", "endorsed"))
-        text = draw.choice(WORDS["wraps"][kind]).format(example.text)
-        return replace(example, text=text, excused="" if kind == "endorsed" else kind)
-    if draw.random() < 0.25:
-        change = draw.choice((str.lower, str.capitalize))
-        return replace(
-            example,
-            text=change(example.text),
-            quotes=tuple(change(quote) if change is str.lower else quote for quote in example.quotes),
-        )
-    return example
+def group_of(
+    draw: random.Random, stance: Stance, judged: Sequence[tuple[Example, Ruling]], family: Family, reasoned: float, cut: float,
+    twin: bool = False,
+) -> Group:  # fmt: skip
+    """The contents under the policy, with their answers written out."""
+    forms = {mode: compile_prompt(stance.policy, family, mode) for mode in ("fast", "reasoned")}
+    items = []
+    for example, ruling in judged:
+        compiled = forms["reasoned" if draw.random() < reasoned else "fast"]
+        facts = {"surface": example.surface} if example.surface else {}
+        thread = tuple(Turn(text=turn) for turn in example.thread)
+        question = compiled.ask(Content(id="x", text=example.text, thread=thread, facts=facts))
+        items.append(answer(draw, question, stance, example, ruling, cut))
+    return Group(forms["fast"].system, tuple(items), stance, twin)
 
 
 def make_group(
@@ -286,16 +211,43 @@ def make_group(
     elsewhere: float = 0.0,
 ) -> Group | None:
     """A training group for one policy."""
-    forms = {mode: compile_prompt(stance.policy, family, mode) for mode in ("fast", "reasoned")}
-    items = []
-    for example in {example.text: example for example in choose(draw, pools, pools.sides(stance), size, elsewhere)}.values():
-        example = dressed(draw, example)
-        ruling = policies.judge(stance, example)
-        if ruling is None or (ruling.label in ("yes", "exception") and not quote_of(example)):
-            continue
-        compiled = forms["reasoned" if draw.random() < reasoned else "fast"]
-        facts = {"surface": draw.choice(SURFACES)} if draw.random() < 0.3 else {}
-        thread = tuple(Turn(text=turn) for turn in example.thread) if draw.random() < 0.8 else ()
-        question = compiled.ask(Content(id="x", text=example.text, thread=thread, facts=facts))
-        items.append(answer(draw, question, stance, example, ruling, cut))
-    return Group(forms["fast"].system, tuple(items)) if items else None
+    judged = contents(draw, pools, stance, size, elsewhere)
+    for example, ruling in judged:
+        pools.note(example, ruling)
+    return group_of(draw, stance, judged, family, reasoned, cut) if judged else None
+
+
+def make_twins(
+    draw: random.Random, pools: Pools, stance: Stance, family: Family, size: int, reasoned: float, cut: float,
+    elsewhere: float, closeness: Closeness,
+) -> list[Group]:  # fmt: skip
+    """Two groups with the same contents, the second without a rule that many of them break; one group where none is broken."""
+    judged = contents(draw, pools, stance, size, elsewhere)
+    broken = Counter(rule for _, ruling in judged if ruling.label == "yes" and ruling.sure for rule in ruling.rules[:1])
+    if not broken:
+        return [group] if (group := make_group(draw, pools, stance, family, size, reasoned, cut, elsewhere)) else []
+    less = policies.without(draw, stance, broken.most_common(1)[0][0], closeness)
+    both = [(example, ruling, other) for example, ruling in judged if (other := settled(less, example))]
+    for example, ruling, other in both:
+        pools.note(example, ruling)
+        pools.note(example, other)
+    if not both:
+        return []
+    return [
+        group_of(draw, stance, [(example, ruling) for example, ruling, _ in both], family, reasoned, cut),
+        group_of(draw, less, [(example, other) for example, _, other in both], family, reasoned, cut, twin=True),
+    ]
+
+
+def groups(
+    draw: random.Random, pools: Pools, known: Sequence[Stance], family: Family, config: Mapping, closeness: Closeness = unknown
+) -> Iterator[Group]:
+    """Groups without end. `config`: `group` (contents), `reasoned`, `cut`, `elsewhere`; `shares` of the kinds of policies and
+    `twins`, the share of policies that are followed by themselves without a rule, may be left out."""
+    while True:
+        stance = policies.draw_stance(draw, known, config.get("shares"), closeness)
+        given = (config["group"], config["reasoned"], config["cut"], config["elsewhere"])
+        if not stance.inverted and draw.random() < config.get("twins", 0.3):
+            yield from make_twins(draw, pools, stance, family, *given, closeness)
+        elif group := make_group(draw, pools, stance, family, *given):
+            yield group

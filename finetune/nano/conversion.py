@@ -160,7 +160,7 @@ def _perceive(ours: nn.Module, theirs: BertLayer, states: torch.Tensor, target: 
     straight = min(mlp.gate_proj.out_features - curved, states.shape[1])
     mapped, _ = ridge(read, target - states, torch.zeros(target.shape[1], read.shape[1]), 1e-4)
     axes = torch.linalg.svd(read @ mapped.T, full_matrices=False)[2][:straight] @ mapped
-    behind = slice(curved, curved + straight)
+    behind = slice(curved, curved + len(axes))
     mlp.gate_proj.bias[behind] = OPEN
     mlp.up_proj.weight[behind] = functional.normalize(axes, dim=-1) / functional.silu(torch.tensor(OPEN))
     fired = functional.silu(linear(read, mlp.gate_proj)) * linear(read, mlp.up_proj)

@@ -50,7 +50,7 @@ class Lessons(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
         self.topics = nn.Linear(width, WIDTH)
         self.vector = nn.Linear(width, SIZE)
-        # both readings begin as they are: the first layers come from the encoder, and no topic pulls at them before it is learned
+        # readings begin as they are (the first layers come from the encoder), and no topic pulls before it is learned
         with torch.no_grad():
             nn.init.eye_(self.vector.weight)
             nn.init.zeros_(self.vector.bias)

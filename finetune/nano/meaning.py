@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
-from finetune.nano import augment, lessons, network, packing, policies
+from finetune.nano import lessons, network, packing, policies, templates
+from finetune.nano.dress import dressed
 from finetune.nano.prepare import Example
 from finetune.nano.teacher import Lesson, Teacher
 from finetune.nano.train import Loss
@@ -92,7 +93,7 @@ def losses(
     print(f"{len(rows)} texts, {sum(len(one.row.ids) for one in rows) / 1e6:.2f} M tokens", flush=True)
     first, depth = config["first"], config["depth"]
     for number, batch in enumerate(batches(draw, rows, config["tokens"])):
-        stance = policies.draw_stance(draw, known, config["shares"])
+        stance = policies.draw_stance(draw, known, config.get("shares"))
         system = compile_prompt(stance.policy, family).system
         prefix = packing.encode_prefix(chat, system, list(lessons.line_texts(stance)))
         before, past, _ = network.forward(decoder, torch.tensor([prefix.ids]), None, depth)
@@ -134,5 +135,5 @@ def select(draw: random.Random, examples: Sequence[Example], caps: dict[str, int
             continue
         if example.source in left and not example.broken:
             left[example.source] -= 1
-        chosen.append(augment.dressed(draw, example))
-    return chosen + augment.filled(draw, fills)
+        chosen.append(dressed(draw, example))
+    return chosen + templates.sample(draw, fills)

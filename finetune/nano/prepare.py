@@ -33,6 +33,19 @@ class Example:
     """Domains for which the text alone does not decide."""
     score: float | None = None
     """A graded human label where the set has one."""
+    about: frozenset[str] = frozenset()
+    """Domains that the text is on the subject of, whether it breaks something or not; empty: see `SUBJECTS`."""
+    surface: str = ""
+    """Where the text is declared to have been posted."""
+    origin: str = ""
+    """The text before anything was put around it: the one whose vector the teacher knows."""
+    core: str = ""
+    """What people judged, as it stands in a text that has more around it."""
+
+    @property
+    def domains(self) -> frozenset[str]:
+        """The domains in which it breaks something."""
+        return frozenset(topic.split(".")[0] for topic in self.broken)
 
 
 def topics(*names: str) -> frozenset[str]:
@@ -64,6 +77,13 @@ def hashed(text: str, parts: int) -> int:
     """A stable number below `parts` for a text."""
     return int(hashlib.sha256(fingerprint(text).encode()).hexdigest()[:8], 16) % parts
 
+
+SUBJECTS = {
+    "hatexplain": ("hate",), "edos": ("sexism",), "misogyny": ("sexism",), "hatemoji": ("hate",),
+    "davidson": ("hate", "toxicity"), "toxic-spans": ("harassment", "toxicity"), "context-toxicity": ("harassment", "toxicity"),
+    "convabuse": ("harassment", "toxicity"), "sms-spam": ("spam",), "youtube-spam": ("spam",),
+}  # fmt: skip
+"""What the sets were labelled for: the domains that even their calm texts may be on the subject of."""
 
 # Public-chat sets: what nobody labelled in them.
 UNLABELLED = topics("misinformation", "sexual", "violence")
@@ -111,24 +131,25 @@ SPAN_TOPICS = {
 
 
 def toxic_spans(row: dict) -> Example | None:
-    """CC0; Pavlopoulos et al. 2022. `row`: a comment, and per annotator `calm` and `marks` (type, start, end)."""
-    raw, judged = row["comment_text"], len(row["calm"])
-    if not judged:
-        return None
-    kinds = [{kind for kind, _, _ in marks} for marks in row["marks"]]
-    votes = Counter(kind for each in kinds for kind in each)
-    unsure = {topic.split(".")[0] for kind in votes for topic in SPAN_TOPICS[kind]} | {"misinformation", "sexual"}
-    if sum(row["calm"]) * 2 > judged:
-        mild = {"misinformation", "sexual"} | (unsure if max(votes.values(), default=0) * 2 >= judged else set())
-        return Example(clean(raw), "toxic-spans", unsure=frozenset(mild))
-    found = [kind for kind, count in votes.most_common() if count * 2 >= judged]
+    """CC0; Pavlopoulos et al. 2022. `row["judged"]`: per annotator "not toxic", "all toxic", and marks (type, start, end).
+
+    Every comment was toxic to half of an earlier crowd. Most who tick "not toxic" tick "all toxic" too and mark nothing, which
+    says neither; so does "not toxic" beside a mark.
+    """
+    text, raw = clean(row["comment_text"]), row["comment_text"]
+    valid = [(calm, marks) for calm, whole, marks in row["judged"] if not (calm and (whole or marks))]
+    votes = Counter(kind for _, marks in valid for kind in {kind for kind, _, _ in marks})
+    found = [kind for kind, count in votes.most_common() if count * 2 >= len(valid) and count >= 2]
+    said = {topic.split(".")[0] for kind in votes for topic in SPAN_TOPICS[kind]}
+    if sum(calm for calm, _ in valid) >= 2 and not votes:
+        return Example(text, "toxic-spans", unsure=topics("misinformation", "sexual"))
+    if not found:
+        return Example(text, "toxic-spans", unsure=UNLABELLED | {"harassment", "hate", "sexism", "toxicity"})
     broken = {topic for kind in found for topic in SPAN_TOPICS[kind]} | {"toxicity.any"}
-    spans = Counter(clean(raw[start:end]) for marks in row["marks"] for kind, start, end in marks if kind in found)
-    text = clean(raw)
+    spans = Counter(clean(raw[start:end]) for _, marks in valid for kind, start, end in marks if kind in found)
     quotes = tuple(span for span, _ in spans.most_common(4) if span and span in text)[:2]
-    left = unsure | {"harassment", "hate"} if not found else unsure
     return Example(
-        text, "toxic-spans", broken=frozenset(broken), unsure=frozenset(left | {"misinformation", "sexual"}), quotes=quotes
+        text, "toxic-spans", broken=frozenset(broken), unsure=frozenset(said | {"misinformation", "sexual"}), quotes=quotes
     )
 
 
@@ -155,32 +176,37 @@ CONVABUSE = {
 }  # fmt: skip
 
 
+def repeated(cell: str | None) -> list[bool]:
+    """The judgements of a cell: "1", "1.0", or several of one annotator, "1, 0"."""
+    return [float(part) == 1 for part in (cell or "").split(",") if part.strip()]
+
+
 def convabuse(row: Row) -> Example | None:
-    """CC BY 4.0; Cercas Curry et al. 2021. The mean of the experts' grades decides; near 0 people disagree."""
-    grades, kinds, judges = [], Counter(), 0
+    """CC BY 4.0; Cercas Curry et al. 2021. The mean of the experts' grades decides, each expert's own mean first.
+
+    The turns before are shown with the turn. Where grades are mixed the turn is kept without them: they might settle it.
+    """
+    grades, kinds = [], Counter()
     for judge in range(1, 9):
-        given = [grade for grade in (1, 0, -1, -2, -3) if row.get(f"Annotator{judge}_is_abuse.{grade}") in ("1", "1.0")]
-        grades += given[:1]
-        judges += bool(given)
-        kinds.update(kind for kind in CONVABUSE if row.get(f"Annotator{judge}_{kind}") in ("1", "1.0"))
+        cells = {grade: repeated(row.get(f"Annotator{judge}_is_abuse.{grade}")) for grade in (1, 0, -1, -2, -3)}
+        given = [grade for grade, ticks in cells.items() for tick in ticks if tick]
+        grades += [sum(given) / len(given)] if given else []
+        kinds.update(kind for kind in CONVABUSE if given and any(repeated(row.get(f"Annotator{judge}_{kind}"))))
     text = clean(row["user"])
     if not grades or not text:
         return None
-    thread = tuple(
-        turn for turn in (clean(row[key]) for key in ("prev_agent", "prev_user", "agent")) if turn and len(turn) < 300
-    )
+    thread = tuple(turn[:300] for turn in (clean(row[key]) for key in ("prev_agent", "prev_user", "agent")) if turn)
     score, abusive = sum(grades) / len(grades), sum(grade < 0 for grade in grades) / len(grades)
     base = Example(text, "convabuse", thread=thread, score=score, unsure=topics("misinformation", "sexual", "violence"))
     if abusive > 0.5:
-        found = {CONVABUSE[kind] for kind, count in kinds.items() if count * 2 >= judges} or {"harassment.hostile"}
+        found = {CONVABUSE[kind] for kind, count in kinds.items() if count * 2 >= len(grades)} or {"harassment.hostile"}
         doubt = {CONVABUSE[kind].split(".")[0] for kind in kinds} - {"harassment"}
         return replace(
             base, broken=frozenset(found | {"harassment.any", "toxicity.any"}), unsure=base.unsure | doubt | {"harassment"}
         )
     if abusive > 0 or score < 1:
-        return replace(
-            base, unsure=base.unsure | {"harassment", "toxicity", "hate", "sexism"}, doubt=topics("harassment", "toxicity")
-        )
+        mixed = topics("harassment", "toxicity", "hate", "sexism")
+        return replace(base, thread=(), unsure=base.unsure | mixed, doubt=topics("harassment", "toxicity"))
     return base
 
 
@@ -218,8 +244,7 @@ def misogyny(row: Row) -> Example | None:
 HATEMOJI = {
     "derogation": "derogate",
     "animosity": "stereotype",
-    "dehumanizingspeech": "dehumanise",
-    "dehumanization": "dehumanise",
+    "dehumanizinglanguage": "dehumanise",
     "threateninglanguage": "threat",
 }
 

@@ -49,15 +49,13 @@ def make_tokenizer(config: dict, paths: Paths, teacher: Teacher, learn: Sequence
     words.save(made, folder, config["shape"]["max_position_embeddings"])
 
 
-def line_vectors(teacher: Teacher, learn: Sequence[Example], seed: int) -> lessons.Vectors:
-    """The encoder's vectors of every line of a policy, centred on what texts have in common."""
-    lines = [line for entry in policies.BANK for line in entry["lines"]]
-    lines += [line for kind in ("exceptions", "escalations") for some in policies.WORDS[kind].values() for line in some]
-    lines += [line for stance in policies.shipped() for line in lessons.line_texts(stance).values()]
-    lines = list(dict.fromkeys(lines))
-    sample = [example.text for example in random.Random(seed).sample(list(learn), min(1500, len(learn)))]
-    mean = teacher.embed(sample).astype(np.float32).mean(0)
-    return lessons.Vectors(lines, teacher.embed(lines), mean)
+def make_vectors(config: dict, teacher: Teacher, texts: Sequence[str]) -> lessons.Vectors:
+    """The encoder's vectors of every line of a policy and of some texts; what the texts have in common is their mean."""
+    sample = random.Random(config["seed"]).sample(list(texts), min(config["vectors"], len(texts)))
+    shipped = [line for stance in policies.shipped() for line in lessons.line_texts(stance).values()]
+    every = list(dict.fromkeys([*policies.lines(), *shipped, *sample]))
+    rows = teacher.embed(every)
+    return lessons.Vectors(every, rows, rows[-len(sample) :].astype(np.float32).mean(0))
 
 
 @torch.no_grad()
@@ -80,10 +78,12 @@ def main(config: dict, paths: Paths) -> None:
     learn, looked_at = dev.held_out(every)
     print(f"{len(learn)} training examples, {len(looked_at)} to look at", flush=True)
     teacher, folder = Teacher(paths.teacher), paths.work / "tokenizer"
+    plain = corpus.sentences(paths.pretrain)
     if not (folder / "tokenizer.json").exists():
         make_tokenizer(config, paths, teacher, learn, folder)
     if not (paths.work / "vectors.pkl").exists():
-        (paths.work / "vectors.pkl").write_bytes(pickle.dumps(line_vectors(teacher, learn, config["seed"])))
+        texts = [*plain, *(example.text for example in learn if len(example.text) <= 420)]
+        (paths.work / "vectors.pkl").write_bytes(pickle.dumps(make_vectors(config, teacher, texts)))
     vectors, chat = pickle.loads((paths.work / "vectors.pkl").read_bytes()), ChatTokenizer.from_folder(folder)
     decoder, taught = nano.build(config["shape"], config["seed"]), lessons.Lessons(config["shape"]["hidden_size"])
     first = len(config["start"]["layers"])
@@ -116,7 +116,7 @@ def main(config: dict, paths: Paths) -> None:
                 losses = meaning.losses(settings, decoder, taught, chat, texts, teacher, vectors)
                 train.run(settings, decoder, adam, losses, lambda: keep("meaning.pt"))
             else:
-                losses = answers.losses(settings, decoder, taught, chat, learn, vectors)
+                losses = answers.losses(settings, decoder, taught, chat, learn, plain, vectors)
                 train.run(settings, decoder, adam, losses, keep_if_better)
         kept = torch.load(path)
         decoder.load_state_dict(kept["model"])

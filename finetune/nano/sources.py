@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from finetune.nano import pairs
+from finetune.nano.near import Held
 from finetune.nano.prepare import (
     SPAN_TOPICS,
     Example,
@@ -29,6 +32,7 @@ from finetune.nano.prepare import (
     toxic_spans,
     youtube_spam,
 )
+from moderator.policy.library import list_policies, load_policy
 
 
 def table(path: Path, delimiter: str = ",") -> Iterator[Row]:
@@ -40,18 +44,14 @@ def table(path: Path, delimiter: str = ",") -> Iterator[Row]:
 
 def toxic_span_rows(folder: Path) -> Iterator[dict]:
     """Comments of toxic-spans with their judgements, per annotator."""
-    marks, calm = defaultdict(list), defaultdict(dict)
+    marks, judged = defaultdict(list), defaultdict(list)
     for row in table(folder / "spans.csv.gz"):
         if row["type"] in SPAN_TOPICS:
             marks[row["annotation"]].append((row["type"], int(row["start"]), int(row["end"])))
     for row in table(folder / "annotations.csv.gz"):
-        calm[row["comment_id"]][row["annotation"]] = row["not toxic"] == "True"
-    for row in table(folder / "comments.csv.gz"):
-        judged = calm[row["comment_id"]]
-        yield row | {
-            "calm": list(judged.values()),
-            "marks": [marks[annotation] for annotation in judged if annotation in marks],
-        }
+        ticks = row["not toxic"] == "True", row["all toxic"] == "True"
+        judged[row["comment_id"]].append((*ticks, marks.get(row["annotation"], [])))
+    yield from (row | {"judged": judged[row["comment_id"]]} for row in table(folder / "comments.csv.gz"))
 
 
 def rows_of(data: Path) -> Iterator[Example | None]:
@@ -79,8 +79,8 @@ def rows_of(data: Path) -> Iterator[Example | None]:
     yield from map(ailuminate, table(data / "ailuminate-demo/airr_official_1.0_demo_en_us_prompt_set_release.csv.gz"))
 
 
-def suite_texts(data: Path) -> Iterator[str]:
-    """Texts of the suites that no example above carries: evaluation only, kept out of training by their fingerprints."""
+def public_texts(data: Path) -> Iterator[str]:
+    """Texts of the public suites that no example above carries."""
     for path, column in (
         ("surge-toxicity/toxicity_en.csv.gz", "text"),
         ("toxic-spans/tsd_test.csv.gz", "text"),
@@ -98,18 +98,45 @@ def suite_texts(data: Path) -> Iterator[str]:
         yield from (cell for cell in row if len(cell) > 15)
 
 
-def load(data: Path) -> tuple[list[Example], list[Example]]:
-    """Training and test examples; a training text that any test text repeats is left out, as is its second copy."""
-    examples = [example for example in rows_of(data) if example and example.text]
+def policy_texts() -> Iterator[str]:
+    """The texts of the examples in the shipped policies: the model must not know them by heart."""
+    for slug in list_policies():
+        yield from (example.text for rule in load_policy(slug).rules for example in rule.examples)
+
+
+def suite_texts(data: Path) -> Iterator[str]:
+    """Evaluation only: public suites, own suites, functional tests, examples of policies; raw and cleaned."""
+    for text in itertools.chain(public_texts(data), pairs.held_out(), policy_texts()):
+        yield text
+        yield clean(text)
+
+
+def identity(example: Example) -> str:
+    """What makes two examples the same one: the text, and in a conversation what was said before."""
+    return fingerprint(" ".join((*example.thread, example.text)))
+
+
+def load_counted(data: Path) -> tuple[list[Example], list[Example], dict[str, Counter[str]]]:
+    """Training and test examples, and by source how many training texts were `kept`, or left out because an evaluation text is
+    the `same` or is `alike` up to a few words, or because they stand in training `twice`."""
+    examples = [example for example in itertools.chain(rows_of(data), pairs.load_pairs()) if example and example.text]
     test = [example for example in examples if example.split == "test"]
-    seen = {fingerprint(text) for text in suite_texts(data)} | {fingerprint(clean(text)) for text in suite_texts(data)}
-    seen |= {fingerprint(example.text) for example in test}
-    train = []
+    held = Held(itertools.chain(suite_texts(data), (example.text for example in test)))
+    train, seen, counts = [], set(), defaultdict(Counter)
     for example in examples:
-        mark = fingerprint(example.text)
-        if example.split != "test" and mark not in seen:
-            seen.add(mark)
+        if example.split == "test":
+            continue
+        reason = held.why(example.text) or ("twice" if identity(example) in seen else "kept")
+        counts[example.source][reason] += 1
+        if reason == "kept":
+            seen.add(identity(example))
             train.append(example)
+    return train, test, dict(counts)
+
+
+def load(data: Path) -> tuple[list[Example], list[Example]]:
+    """Training and test examples, training disjoint from every suite."""
+    train, test, _ = load_counted(data)
     return train, test
 
 

@@ -45,5 +45,11 @@ def decoder():
 
 
 @pytest.fixture(scope="session")
-def hate():
-    return next(stance for stance in policies.shipped() if stance.policy.slug == "hate")
+def known():
+    """The shipped policies with their meanings."""
+    return policies.shipped()
+
+
+@pytest.fixture(scope="session")
+def hate(known):
+    return next(stance for stance in known if stance.policy.slug == "hate")

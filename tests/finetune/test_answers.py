@@ -19,7 +19,7 @@ from moderator.prompt import compile_prompt, load_family
 from tests.finetune import tiny
 
 SETTINGS = yaml.safe_load((Path(run.__file__).parent / "config.yaml").read_text())
-FEW = {"seed": 1, "first": 1, "depth": 2, "shares": {"written": 1.0}, "group": 4, "groups": 1, "longest": 1000, "warmup": 1}
+FEW = {"seed": 1, "first": 1, "depth": 2, "group": 4, "groups": 1, "longest": 1000, "warmup": 1}
 
 
 def drawn(chat, stance, seed, reasoned, cut):
@@ -38,7 +38,7 @@ def test_the_forward_pass_is_that_of_transformers_and_rows_do_not_see_each_other
     _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
     states, _, _ = network.forward(decoder, packing.padded(rows), past)
     packed = network.last(decoder, states[-1])
-    close = 0.02 if network.WORKING == torch.bfloat16 else 1e-4
+    close = 0.02 if torch.bfloat16 == network.WORKING else 1e-4
     for index, row in enumerate(rows):
         alone = decoder(input_ids=torch.tensor([[*prefix.ids, *row.ids]])).logits[0, len(prefix.ids) :]
         assert torch.allclose(packed[index, : len(row.ids)], alone, atol=close)
@@ -82,7 +82,7 @@ def test_a_content_as_a_whole_is_read_without_its_padding_and_answer():
 def test_the_stage_learns_and_leaves_a_folder_that_loads(chat, decoder, tokenizer_folder, tmp_path):
     vectors = lessons.Vectors([tiny.EXAMPLES[0].text], np.ones((1, SIZE), np.float16), np.zeros(SIZE, np.float32))
     taught, settings = lessons.Lessons(SIZE), SETTINGS["answers"] | FEW | {"steps": 6}
-    losses = answers.losses(settings, decoder, taught, chat, tiny.EXAMPLES, vectors)
+    losses = answers.losses(settings, decoder, taught, chat, tiny.EXAMPLES, tiny.TEXTS, vectors)
     before = [parameter.clone() for parameter in decoder.model.layers[0].mlp.parameters()]
     adam = train.optimizer(decoder, taught, 1, settings["rates"])
     train.run(settings, decoder, adam, losses, lambda: None)

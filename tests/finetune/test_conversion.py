@@ -17,6 +17,7 @@ def test_tokens_are_matched_where_both_end():
     assert conversion.ends([(0, 3), (3, 7), (7, 8)], [(0, 0), (0, 3), (3, 5), (5, 8), (0, 0)]) == [1, -1, 3]
 
 
+@torch.no_grad()
 def test_turned_heads_ask_and_show_the_same():
     torch.manual_seed(0)
     query, key, states = nn.Linear(24, 16), nn.Linear(24, 16), torch.randn(7, 24)

@@ -17,7 +17,7 @@ from finetune.nano.teacher import SIZE
 from tests.finetune import tiny
 
 SETTINGS = yaml.safe_load((Path(run.__file__).parent / "config.yaml").read_text())
-FEW = {"seed": 1, "first": 1, "depth": 2, "shares": {"written": 1.0}, "groups": 1, "longest": 1000, "steps": 2, "warmup": 1}
+FEW = {"seed": 1, "first": 1, "depth": 2, "groups": 1, "longest": 1000, "steps": 2, "warmup": 1}
 
 
 def test_token_bytes_are_those_of_the_text(chat):
