@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from moderator.answer import LABELS
 from moderator.engines import Completion, EngineDescription
@@ -156,6 +156,27 @@ def byte_tokenizer(controls: Sequence[str | AddedToken] = (), merged: Sequence[s
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not merged)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) if isinstance(t, str) else t for t in controls])
+    return tokenizer
+
+
+def word_tokenizer(controls: Sequence[str], words: Sequence[str]) -> Tokenizer:
+    """A tokenizer of bytes that takes the longest of these words from the left (WordPiece); controls come first.
+
+    It takes time with the cube of a stretch's length, and too long a stretch is its unknown token, which is a control token
+    here: so none is longer than 64 characters, 256 bytes.
+    """
+    pieces = [*controls, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    pieces += [piece for word in words for piece, _ in to_bytes.pre_tokenize_str(word)]
+    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(
+        models.WordPiece(vocabulary, unk_token=controls[0], continuing_subword_prefix="", max_input_chars_per_word=256)
+    )
+    stretches = Regex(r" ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+")
+    splits = [pre_tokenizers.Split(pattern, "isolated") for pattern in (stretches, Regex(r"[\s\S]{1,64}"))]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, to_bytes])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(control, special=True, normalized=False) for control in controls])
     return tokenizer
 
 

@@ -26,6 +26,7 @@ from moderator.engines import Engine, close, open_engine
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import Prompt, ReadLabel, Write
 from moderator.quoting import literal
+from tests.small import word_tokenizer
 
 # read when the Hub's client is imported: a model that is not there is an error, not a download
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -34,6 +35,11 @@ CONTROLS = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}<|assistant|>"
 PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 SYSTEM = "POLICY House\nH1 Threats: no threat to hurt anyone.\nH2 Insults: no bad names.\nEXCEPTIONS\n(none)"
+WORDS = (
+    "POLICY House Threats Insults no threat to hu hurt hurting anyone bad names yes exception unknown none violates rules id "
+    "quote exceptions escalations missing rationale TEXT"
+)
+SIGNS = ['{"', '":"', '","', '":', '":[', '":[{"', '":[],"', '"},{"', '"}],"', '"}', '"]', '"],"', "?!", "\n\n", " 😀"]
 CONTEXT = 1024
 FORM = AnswerFormat(("H1", "H2"), ("X1",), ("E1",), rationale_chars=24)
 CACHE_BYTES = 1 << 28
@@ -86,10 +92,19 @@ def ask() -> Ask:
 
 
 @pytest.fixture(scope="session")
-def save_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], int]:
-    """Writes the tokenizer's files into a folder; gives the size of its vocabulary."""
-    tokenizer = _train_tokenizer()
+def save_tokenizer() -> Callable[[Path], int]:
+    """Writes the files of a byte-level BPE into a folder; gives the size of its vocabulary."""
+    return _saving(_train_tokenizer())
 
+
+@pytest.fixture(scope="session")
+def save_word_tokenizer() -> Callable[[Path], int]:
+    """The same of a byte-level WordPiece."""
+    words = WORDS.split()
+    return _saving(word_tokenizer(CONTROLS, [*words, *(f" {word}" for word in words), *SIGNS]))
+
+
+def _saving(tokenizer: Tokenizer) -> Callable[[Path], int]:
     def save(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(folder / "tokenizer.json"))
@@ -154,6 +169,9 @@ def save_model(tmp_path_factory: pytest.TempPathFactory, save_tokenizer: Callabl
             for name, weight in model.named_parameters():
                 if "norm" in name:
                     weight.uniform_(0.5, 1.5)
+                elif name.endswith(".bias"):
+                    # they begin as 0, which nobody would miss
+                    weight.uniform_(-0.5, 0.5)
         model.to(getattr(torch, dtype)).save_pretrained(folder)
         return folder
 

@@ -41,10 +41,10 @@ BLOCKS = (
 )
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, save_tokenizer: Callable[[Path], int]) -> Path:
+@pytest.fixture(scope="module", params=["save_tokenizer", "save_word_tokenizer"], ids=["bpe", "wordpiece"])
+def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
-    save_tokenizer(folder)
+    request.getfixturevalue(request.param)(folder)
     return folder
 
 
@@ -109,7 +109,7 @@ def test_no_text_makes_a_control_token(folder: Path, slot: str) -> None:
 
     controls = [str(chat.tokenizer.id_to_token(index)) for index in sorted(chat.control_ids)]
     assert len(controls) == 5
-    for attack in (*controls, "".join(controls), "a<|end|>b", " <|end|> ", "<|e<|end|>nd|>"):
+    for attack in (*controls, "".join(controls), "a<|end|>b", " <|end|> ", "<|e<|end|>nd|>", "Ж😀" * 5000):
         found = ids(attack)
         assert [index for index in found if index in chat.control_ids] == [
             index for index in ids("x") if index in chat.control_ids
@@ -127,8 +127,11 @@ def test_labels_are_single_tokens(folder: Path) -> None:
 
 def test_labels_that_are_not(folder: Path, tmp_path: Path) -> None:
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    merges = tokenizer["model"]["merges"]
-    tokenizer["model"]["merges"] = [merge for merge in merges if "".join(merge) != "unknown"]
+    model = tokenizer["model"]
+    if model["type"] == "BPE":
+        model["merges"] = [merge for merge in model["merges"] if "".join(merge) != "unknown"]
+    else:
+        del model["vocab"]["unknown"]
     (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
     (tmp_path / "tokenizer_config.json").write_text((folder / "tokenizer_config.json").read_text())
     with pytest.raises(EngineError, match="label 'unknown' is not one distinct token"):

@@ -1,4 +1,6 @@
-"""A Qwen3 decoder in plain numpy, float32: what `nano` runs without torch.
+"""A Qwen3 or Llama decoder in plain numpy, float32: what `nano` runs without torch.
+
+The two are one arithmetic. What a layer of one has and a layer of the other lacks is data: norms of queries and keys, biases.
 
 Rows share the keys and values of one prefix, which are computed once; each row has keys and values of its own behind it. Rows
 of a step are packed: one matrix product for the tokens of all of them, and attention per row over the prefix and itself.
@@ -6,8 +8,9 @@ of a step are packed: one matrix product for the tokens of all of them, and atte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,10 +30,13 @@ _CHUNK: Final = 512
 _BLOCK: Final = 256
 """Tokens that go through a layer's perceptron at a time: its wide middle then stays in the processor's cache."""
 
+_NORMED: Final = {"qwen3": True, "llama": False}
+"""The model types that are run, and whether they normalise queries and keys."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The numbers of a Qwen3 config.json that decide the arithmetic."""
+    """What a config.json says that decides the arithmetic."""
 
     layers: int
     hidden: int
@@ -44,6 +50,10 @@ class Shape:
     theta: float
     perceptron: int
     """Width between the two matrices of a layer's perceptron."""
+    normed: bool
+    """Whether each head's queries and keys are normalised."""
+    attention_bias: bool
+    perceptron_bias: bool
     tied: bool
     end: tuple[int, ...]
 
@@ -52,31 +62,27 @@ class Shape:
         """From the folder's config.json. Raises `EngineError` for anything that the arithmetic here does not do."""
         path = folder / "config.json"
         config: dict[str, Any] = read_json(path)
-        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        needed = (
-            ("model_type", config.get("model_type"), "qwen3"),
-            ("hidden_act", config.get("hidden_act"), "silu"),
-            ("attention_bias", config.get("attention_bias", False), False),
-            ("use_sliding_window", config.get("use_sliding_window", False), False),
-            ("quantization_config", config.get("quantization_config"), None),
-            ("rope_type", rope.get("rope_type", rope.get("type", "default")), "default"),
-        )
-        for name, value, right in needed:
-            if value != right:
-                raise EngineError(f"{path}: {name} is {value!r}, not {right!r}\n  run this model with local:{folder}")
+        rope: dict[str, Any] = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        for name, value, *right in _conditions(config, rope):
+            if value not in right:
+                wanted = " or ".join(map(repr, right))
+                raise EngineError(f"{path}: {name} is {value!r}, not {wanted}\n  run this model with local:{folder}")
         end = config.get("eos_token_id")
         try:
             return cls(
                 layers=config["num_hidden_layers"],
                 hidden=config["hidden_size"],
                 heads=config["num_attention_heads"],
-                shared_heads=config["num_key_value_heads"],
+                shared_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
                 head=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
                 vocabulary=config["vocab_size"],
                 context=config["max_position_embeddings"],
                 epsilon=config["rms_norm_eps"],
-                theta=float(rope.get("rope_theta", config.get("rope_theta", 1e6))),
+                theta=float(rope.get("rope_theta", config.get("rope_theta", 1e4))),
                 perceptron=config["intermediate_size"],
+                normed=_NORMED[config["model_type"]],
+                attention_bias=config.get("attention_bias", False),
+                perceptron_bias=config.get("mlp_bias", False),
                 tied=config.get("tie_word_embeddings", False),
                 end=tuple(end) if isinstance(end, list) else () if end is None else (end,),
             )
@@ -84,21 +90,59 @@ class Shape:
             raise EngineError(f"{path}: {error.args[0]!r} is missing") from None
 
 
+def _conditions(config: Mapping[str, Any], rope: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """A name in config.json, its value, and the values that the arithmetic here does right."""
+    yield "model_type", config.get("model_type"), *_NORMED
+    yield "hidden_act", config.get("hidden_act"), "silu"
+    yield "attention_bias", config.get("attention_bias", False), False, True
+    yield "mlp_bias", config.get("mlp_bias", False), False, True
+    yield "pretraining_tp", config.get("pretraining_tp") or 1, 1
+    yield "use_sliding_window", config.get("use_sliding_window", False), False
+    # a width that `use_sliding_window` switches off is no window
+    yield "sliding_window", None if "use_sliding_window" in config else config.get("sliding_window"), None
+    yield "layer_types", sorted(set(config.get("layer_types") or ["full_attention"])), ["full_attention"]
+    yield "quantization_config", config.get("quantization_config"), None
+    yield "rope_type", rope.get("rope_type", rope.get("type", "default")), "default"
+    yield "partial_rotary_factor", rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1)), 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """A matrix as it is multiplied, input by output, and what is added to the product, if anything."""
+
+    matrix: Array
+    bias: Array | None
+
+    def __call__(self, x: Array) -> Array:
+        product: Array = x @ self.matrix
+        if self.bias is not None:
+            product += self.bias
+        return product
+
+    def beside(self, other: _Linear) -> _Linear:
+        """Both in one product, this one's outputs first. Either both have a bias or neither."""
+        biases = [linear.bias for linear in (self, other) if linear.bias is not None]
+        return _Linear(np.concatenate([self.matrix, other.matrix], axis=1), np.concatenate(biases) if biases else None)
+
+    def divided(self, divisor: np.float32) -> _Linear:
+        """The same with smaller outputs."""
+        return _Linear(self.matrix / divisor, None if self.bias is None else self.bias / divisor)
+
+
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """Matrices are stored as they are multiplied: input by output."""
+    """The scale of attention is in `query_norm`, or without norms in `query`."""
 
     norm: Array
-    query: Array
-    key_value: Array
-    query_norm: Array
-    """With the scale of attention in it."""
-    key_norm: Array
-    output: Array
+    query: _Linear
+    key_value: _Linear
+    query_norm: Array | None
+    key_norm: Array | None
+    output: _Linear
     middle_norm: Array
-    gate: Array
-    up: Array
-    down: Array
+    gate: _Linear
+    up: _Linear
+    down: _Linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +154,7 @@ class Prefix:
     length: int
 
 
-class Qwen3:
+class Decoder:
     """The weights, and the steps of arithmetic over them."""
 
     def __init__(self, folder: Path):
@@ -122,6 +166,7 @@ class Qwen3:
         self.unembedding = self.embedding if shape.tied else tensors.take("lm_head.weight", shape.vocabulary, shape.hidden)
         self.norm = tensors.take("model.norm.weight", shape.hidden)
         self.layers = tuple(_layer(tensors, f"model.layers.{index}.", shape) for index in range(shape.layers))
+        tensors.finish(unread=["lm_head.weight"] if shape.tied else [])
         frequencies = shape.theta ** -(np.arange(0, shape.head, 2, dtype=np.float64) / shape.head)
         angles = np.outer(np.arange(shape.context), frequencies)
         self.cosines, self.sines = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
@@ -196,7 +241,7 @@ class _Seen(NamedTuple):
 class PackedRows:
     """Rows behind one prefix; their keys and values are stored padded: heads, row, position, head size."""
 
-    def __init__(self, model: Qwen3, prefix: Prefix, count: int):
+    def __init__(self, model: Decoder, prefix: Prefix, count: int):
         self._model = model
         self._prefix = prefix
         self._lengths = np.zeros(count, np.intp)
@@ -223,7 +268,7 @@ class PackedRows:
             if index == len(model.layers) - 1:
                 # behind the last layer only the last token of each row is read: the others need not be finished
                 x, normal, step = x[lasts], normal[lasts], step.only(lasts)
-            x = x + self._attend(index, layer, normal, step) @ layer.output
+            x = x + layer.output(self._attend(index, layer, normal, step))
             for block in (x[start : start + _BLOCK] for start in range(0, len(x), _BLOCK)):
                 block += _gated(model.normal(block, layer.middle_norm), layer)
         self._lengths[step.rows] = step.positions + 1
@@ -249,8 +294,8 @@ class PackedRows:
     def _store(self, index: int, layer: _Layer, x: Array, step: _Step) -> None:
         """Computes and keeps the keys and values of all new tokens."""
         shape = self._model.shape
-        both = (x @ layer.key_value).reshape(len(x), 2, shape.shared_heads, shape.head)
-        keys = _turned(self._model.normal(both[:, 0], layer.key_norm), step)
+        both = layer.key_value(x).reshape(len(x), 2, shape.shared_heads, shape.head)
+        keys = self._placed(both[:, 0], layer.key_norm, step)
         rows = step.rows[step.owners]
         self.keys[index][:, rows, step.positions] = keys.swapaxes(0, 1)
         self.values[index][:, rows, step.positions] = both[:, 1].swapaxes(0, 1)
@@ -258,13 +303,16 @@ class PackedRows:
     def _attend(self, index: int, layer: _Layer, x: Array, step: _Step) -> Array:
         """What the tokens of the step see: in the prefix, and in their own row up to themselves."""
         shape = self._model.shape
-        asked: Array = (x @ layer.query).reshape(len(x), shape.heads, shape.head)
-        asked = _turned(self._model.normal(asked, layer.query_norm), step)
+        asked = self._placed(layer.query(x).reshape(len(x), shape.heads, shape.head), layer.query_norm, step)
         asked = asked.reshape(len(x), shape.shared_heads, -1, shape.head)
         seen = self._own(index, asked, step)
         if self._prefix.length:
             seen = seen.with_(self._shared(index, asked))
         return (seen.values / seen.total).reshape(len(x), -1)
+
+    def _placed(self, x: Array, norm: Array | None, step: _Step) -> Array:
+        """Queries or keys at their positions, normalised before where the model does that."""
+        return _turned(x if norm is None else self._model.normal(x, norm), step)
 
     def _shared(self, index: int, asked: Array) -> _Seen:
         """In the prefix. One head at a time keeps the scores in the processor's cache."""
@@ -313,12 +361,11 @@ def _turned(x: Array, step: _Step) -> Array:
 
 
 def _gated(x: Array, layer: _Layer) -> Array:
-    gate: Array = x @ layer.gate
+    gate = layer.gate(x)
     with np.errstate(over="ignore"):  # far below zero: divided by infinity, which is the 0 it should be
         np.divide(gate, 1 + np.exp(-gate), out=gate)
-    np.multiply(gate, x @ layer.up, out=gate)
-    down: Array = gate @ layer.down
-    return down
+    np.multiply(gate, layer.up(x), out=gate)
+    return layer.down(gate)
 
 
 class _Tensors:
@@ -345,9 +392,20 @@ class _Tensors:
             raise EngineError(f"{self._folder}: {name!r} has shape {tuple(raw['shape'])} where config.json says {shape}")
         return _float32(raw["dtype"], raw["data"], f"{self._folder}: {name!r}").reshape(shape)
 
-    def matrix(self, name: str, outputs: int, inputs: int) -> Array:
-        """A weight of a linear layer, turned to be multiplied from the right."""
-        return np.ascontiguousarray(self.take(name, outputs, inputs).T)
+    def linear(self, name: str, outputs: int, inputs: int, *, biased: bool) -> _Linear:
+        """A linear layer, its weight turned to be multiplied from the right."""
+        matrix = np.ascontiguousarray(self.take(name + ".weight", outputs, inputs).T)
+        return _Linear(matrix, self.take(name + ".bias", outputs) if biased else None)
+
+    def finish(self, *, unread: Sequence[str]) -> None:
+        """Refuses weights that were not taken: the model is more than what was read of it."""
+        for name in sorted(self._raw):
+            # older files hold the rotary frequencies, which are computed here
+            if name not in unread and not name.endswith(".rotary_emb.inv_freq"):
+                raise EngineError(
+                    f"{self._folder}: the weights hold {name!r}, which config.json does not speak of\n"
+                    f"  run this model with local:{self._folder}"
+                )
 
 
 def _float32(kind: str, raw: bytes, where: str) -> Array:
@@ -362,16 +420,24 @@ def _float32(kind: str, raw: bytes, where: str) -> Array:
 def _layer(tensors: _Tensors, name: str, shape: Shape) -> _Layer:
     attention, middle = name + "self_attn.", name + "mlp."
     shared, asked = shape.shared_heads * shape.head, shape.heads * shape.head
-    key, value = (tensors.matrix(f"{attention}{kind}_proj.weight", shared, shape.hidden) for kind in "kv")
+    attentive = partial(tensors.linear, biased=shape.attention_bias)
+    perceptive = partial(tensors.linear, biased=shape.perceptron_bias)
+    query = attentive(attention + "q_proj", asked, shape.hidden)
+    key, value = (attentive(f"{attention}{kind}_proj", shared, shape.hidden) for kind in "kv")
+    scale = np.float32(shape.head**0.5)
+    query_norm = key_norm = None
+    if shape.normed:
+        query_norm = tensors.take(attention + "q_norm.weight", shape.head) / scale
+        key_norm = tensors.take(attention + "k_norm.weight", shape.head)
     return _Layer(
         norm=tensors.take(name + "input_layernorm.weight", shape.hidden),
-        query=tensors.matrix(attention + "q_proj.weight", asked, shape.hidden),
-        key_value=np.concatenate([key, value], axis=1),
-        query_norm=tensors.take(attention + "q_norm.weight", shape.head) / np.float32(shape.head**0.5),
-        key_norm=tensors.take(attention + "k_norm.weight", shape.head),
-        output=tensors.matrix(attention + "o_proj.weight", shape.hidden, asked),
+        query=query if shape.normed else query.divided(scale),
+        key_value=key.beside(value),
+        query_norm=query_norm,
+        key_norm=key_norm,
+        output=attentive(attention + "o_proj", shape.hidden, asked),
         middle_norm=tensors.take(name + "post_attention_layernorm.weight", shape.hidden),
-        gate=tensors.matrix(middle + "gate_proj.weight", shape.perceptron, shape.hidden),
-        up=tensors.matrix(middle + "up_proj.weight", shape.perceptron, shape.hidden),
-        down=tensors.matrix(middle + "down_proj.weight", shape.hidden, shape.perceptron),
+        gate=perceptive(middle + "gate_proj", shape.perceptron, shape.hidden),
+        up=perceptive(middle + "up_proj", shape.perceptron, shape.hidden),
+        down=perceptive(middle + "down_proj", shape.hidden, shape.perceptron),
     )
