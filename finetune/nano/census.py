@@ -1,4 +1,6 @@
-"""How often each label is given, by kind of policy, by source, and for twins: `python -m finetune.nano.census --data DATA --pretrain TEXTS`.
+"""How often each label is given, by kind of policy, by source, and for twins.
+
+`python -m finetune.nano.census --data DATA --pretrain TEXTS`
 
 A share of `yes` far from even would teach a model to answer by the kind or the source instead of by the policy.
 """

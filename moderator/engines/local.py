@@ -136,13 +136,23 @@ def _open_chat(source: str) -> tuple[ChatTokenizer, list[int]]:
 def _open_network(source: str, adapter: str, dtype: torch.dtype) -> Any:
     with quiet():
         network = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
-        if "past_key_values" not in _parameters(network):
+        if not _can_be_copied(network):
             raise EngineError(f"{source}: {type(network).__name__} does not keep its state in a cache that can be copied")
         return (merged(network, adapter) if adapter else network).eval()
 
 
+_CACHE_NAMES: Final = frozenset({"cache", "past_key_values"})
+"""What `forward` calls its cache: the first from transformers 5.24 on, the second before and in models of one's own."""
+
+
 def _parameters(network: Any) -> set[str]:
     return set(inspect.signature(network.forward).parameters)
+
+
+def _can_be_copied(network: Any) -> bool:
+    """Whether rows may go on from copies of a cache: with attention they can, recurrent models would go wrong unseen."""
+    layers = DynamicCache(config=network.config).layers
+    return bool(_CACHE_NAMES & _parameters(network)) and any(isinstance(layer, DynamicLayer) for layer in layers)
 
 
 def _can_be_packed(network: Any) -> bool:
@@ -162,6 +172,7 @@ class _Network:
 
     def __init__(self, network: Any):
         self.network = network
+        (self.cache_name,) = sorted(_CACHE_NAMES & _parameters(network))[:1]
         # a model that names no limit (recurrent, ALiBi) has none
         self.context: int = getattr(network.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
         self.device: torch.device = network.device
@@ -221,10 +232,10 @@ class _PackedRows:
         mask[:, self._prefix :].masked_fill_(~seen, torch.finfo(network.dtype).min)
         output = network(
             ids[None],
-            past_key_values=self.cache,
             attention_mask=mask[None, None],
             position_ids=positions[None],
             logits_to_keep=self._model.tensor(wanted),
+            **{self._model.cache_name: self.cache},
         )
         logits: Logits = output.logits[0].float().cpu().numpy()
         return logits
@@ -244,7 +255,7 @@ class _OneByOne(_Network):
 
     def step(self, ids: Sequence[int], cache: DynamicCache) -> Logits:
         keep = {"logits_to_keep": 1} if "logits_to_keep" in _parameters(self.network) else {}
-        output = self.network(self.tensor(ids)[None], past_key_values=cache, **keep)
+        output = self.network(self.tensor(ids)[None], **keep, **{self.cache_name: cache})
         logits: Logits = output.logits[0, -1:].float().cpu().numpy()
         return logits
 
