@@ -144,6 +144,11 @@ def test_an_engine_that_gives_up_leaves_a_run_to_go_on_with(command: Command, tm
     assert "begun with another suite posts (digest)" in again.err
 
 
+def hears_interrupts() -> None:
+    """A shell starts what it runs in the background deaf to them, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(tmp_path: Path, *arguments: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "moderator", "eval", "run", *map(str, arguments)],
@@ -151,6 +156,7 @@ def start(tmp_path: Path, *arguments: object) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         env=ENVIRONMENT,
+        preexec_fn=hears_interrupts,
     )
 
 
