@@ -12,7 +12,7 @@ from finetune.nano import policies
 from finetune.nano.dress import dressed, under
 from finetune.nano.pools import Choice, Pools
 from finetune.nano.prepare import Example
-from finetune.nano.stance import WORDS, Ruling, Stance, judge
+from finetune.nano.stance import GRAVE, WORDS, Ruling, Stance, judge
 from finetune.nano.templates import fill, written_lines
 from finetune.nano.topical import About, Closeness, unknown
 from moderator.answer import Finding, RuleFinding
@@ -76,18 +76,18 @@ def snap(quote: str, text: str) -> str:
     return text[start:end].strip()
 
 
-def quote_of(example: Example, limit: int = 160) -> str:
-    """What to quote: the people's span, else a short text whole, else one of its sentences."""
+def quote_of(example: Example, limit: int = 160, shown: str = "") -> str:
+    """What to quote: what is known to show it, the people's span, else a short text whole, else one of its sentences."""
     text = visible(example.text)
     core = core if (core := visible(example.core)) and core in text else text
-    spans = [snap(visible(span), text) for span in example.quotes]
+    spans = [snap(visible(span), text) for span in (shown, *example.quotes)]
     pieces = [
         *spans,
         *([core.strip()] if len(core) <= 120 else []),
         *re.split(r"(?<=[.!?\n]) +|\n", core),
         " ".join(core.split(" ")[:15]),
     ]
-    shown = literal(example.text)[1:-1]
+    whole = literal(example.text)[1:-1]
     for piece in pieces:
         piece = piece.strip()
         written = literal(piece)[1:-1]
@@ -95,11 +95,15 @@ def quote_of(example: Example, limit: int = 160) -> str:
             (piece in spans or len(piece) > 15 or piece == core.strip())
             and piece
             and len(written) <= limit
-            and written in shown
-            and set(chunks(written)) <= set(chunks(shown))
+            and written in whole
+            and set(chunks(written)) <= set(chunks(whole))
         ):
             return piece
     return ""
+
+
+def domain_of(broken: frozenset[str]) -> str:
+    return next((topic.split(".")[0] for topic in sorted(broken)), "")
 
 
 def rationale(draw: random.Random, stance: Stance, example: Example, ruling: Ruling, quote: str) -> str:
@@ -107,7 +111,7 @@ def rationale(draw: random.Random, stance: Stance, example: Example, ruling: Rul
     words = quote.split()
     short = " ".join(words[:6]) if len(quote) > 48 else quote
     short = short[:60]
-    domain = next((topic.split(".")[0] for topic in sorted(example.broken)), "")
+    domain, grave = domain_of(example.broken), domain_of(example.broken & GRAVE)
     match ruling.label:
         case "yes":
             said = f'"{short}" fits {ruling.rules[0]}, {stance.policy.rule(ruling.rules[0]).title}.'
@@ -117,12 +121,22 @@ def rationale(draw: random.Random, stance: Stance, example: Example, ruling: Rul
         case "unknown":
             said = "It depends on earlier messages that are not shown."
         case "none":
-            said = f"Harmful, but no rule covers {WORDS['names'][domain]}."
+            said = f"Harmful, but no rule covers {WORDS['names'][grave]}."
+        case _ if stance.inverted and domain in stance.domains:
+            said = "No rule fits: it is what the rule asks for."
+        case _ if stance.tests and not stance.covered:
+            said = "No rule fits: nothing in it matches a rule."
         case _ if domain:
             said = "No rule fits: " + draw.choice(WORDS["reasons"]["other"]).format(WORDS["names"][domain])
         case _:
             said = "No rule fits: " + draw.choice(WORDS["reasons"]["plain"])
     return said[:160]
+
+
+def quote_for(stance: Stance, name: str, example: Example) -> str:
+    """What to quote for a rule."""
+    test = stance.tests.get(name)
+    return quote_of(example, shown=test.evidence(example) if test else "")
 
 
 ID = re.compile(r'"id":"(\w+)"|(?<=[\[,])"([XE]\d+)"')
@@ -131,9 +145,10 @@ ID = re.compile(r'"id":"(\w+)"|(?<=[\[,])"([XE]\d+)"')
 def answer(draw: random.Random, question: Question, stance: Stance, example: Example, ruling: Ruling, cut: float) -> Item:
     """The content under the policy with its answer written out."""
     form = question.compiled.format
-    quote = quote_of(example) if ruling.rules else ""
+    quotes = [quote_for(stance, name, example) for name in ruling.rules]
+    quote = quotes[0] if quotes else ""
     finding = Finding(
-        label=ruling.label, rules=tuple(RuleFinding(name, quote) for name in ruling.rules), exceptions=ruling.exceptions,
+        label=ruling.label, rules=tuple(map(RuleFinding, ruling.rules, quotes)), exceptions=ruling.exceptions,
         escalations=ruling.escalations, missing=("thread",) if ruling.label == "unknown" else (),
         rationale=rationale(draw, stance, example, ruling, quote) if form.mode == "reasoned" else "",
     )  # fmt: skip
@@ -157,31 +172,38 @@ def settled(stance: Stance, example: Example) -> Ruling | None:
     return None if ruling and ruling.rules and not quote_of(example) else ruling
 
 
-def candidate(draw: random.Random, choice: Choice, stance: Stance, elsewhere: float) -> tuple[Example | None, bool]:
-    """A content for the policy before it is dressed, and whether it is to break a rule that is decided by a test."""
-    breaks = bool(stance.tests) and draw.random() < (0.5 if not stance.covered else 0.25)
-    if not stance.tests or (stance.covered and not breaks and draw.random() < 0.8):
-        return choice.draw(draw, elsewhere), False
+def candidate(draw: random.Random, choice: Choice, stance: Stance, elsewhere: float, breaks: bool) -> Example | None:
+    """A content for the policy, dressed, that should (not) break one of its rules."""
+    tested = bool(stance.tests) and (not stance.covered or draw.random() < 0.4)
+    if not tested:
+        example = choice.breaking(draw) if breaks else choice.keeping(draw, elsewhere)
+        return example and under(draw, stance, example, False)
     topics = [test for test in stance.tests.values() if isinstance(test, About)]
-    if breaks and topics:
-        return choice.pools.on_topic(draw.choice(topics)), True
-    return choice.pools.anything(), breaks
+    example = choice.pools.on_topic(draw.choice(topics)) if breaks and topics else choice.pools.anything()
+    return example and under(draw, stance, example, breaks)
 
 
-def contents(draw: random.Random, pools: Pools, stance: Stance, size: int, elsewhere: float) -> list[tuple[Example, Ruling]]:
-    """Contents for a policy, dressed, each with the ruling that follows; no text twice."""
-    choice, found = Choice.of(pools, stance), {}
-    for _ in range(4 * size):
-        if len(found) >= size:
-            break
-        example, breaks = candidate(draw, choice, stance, elsewhere)
-        if example is None:
-            continue
-        example = under(draw, stance, example, breaks)
-        ruling = settled(stance, example)
-        if ruling and example.text not in found and (ruling.label == "yes" or not breaks or stance.waivers):
-            found[example.text] = (example, ruling)
+def contents(
+    draw: random.Random, pools: Pools, stance: Stance, size: int, elsewhere: float, share: float
+) -> list[tuple[Example, Ruling]]:
+    """Contents for a policy, dressed, each with the ruling that follows; about the given share breaks a rule, no text twice."""
+    choice, found, seen = Choice.of(pools, stance), {}, set()
+    for _ in range(size):
+        breaks = draw.random() < share
+        for _ in range(5):
+            example = candidate(draw, choice, stance, elsewhere, breaks)
+            ruling = settled(stance, example) if example else None
+            known = example and (example.origin or example.text) in seen
+            if ruling and (ruling.label in ("yes", "exception")) is breaks and not known:
+                found[example.text] = (example, ruling)
+                seen.add(example.origin or example.text)
+                break
     return list(found.values())
+
+
+def share_of(stance: Stance) -> float:
+    """How many contents should break a rule; more where an exception excuses half of them."""
+    return 0.68 if stance.waivers else 0.5
 
 
 def group_of(
@@ -211,7 +233,7 @@ def make_group(
     elsewhere: float = 0.0,
 ) -> Group | None:
     """A training group for one policy."""
-    judged = contents(draw, pools, stance, size, elsewhere)
+    judged = contents(draw, pools, stance, size, elsewhere, share_of(stance))
     for example, ruling in judged:
         pools.note(example, ruling)
     return group_of(draw, stance, judged, family, reasoned, cut) if judged else None
@@ -221,12 +243,16 @@ def make_twins(
     draw: random.Random, pools: Pools, stance: Stance, family: Family, size: int, reasoned: float, cut: float,
     elsewhere: float, closeness: Closeness,
 ) -> list[Group]:  # fmt: skip
-    """Two groups with the same contents, the second without a rule that many of them break; one group where none is broken."""
-    judged = contents(draw, pools, stance, size, elsewhere)
+    """Two groups with the same contents: the second policy lacks a rule that many of them break, and has one instead, as often
+    as not, that others of them break. One group where no rule is broken."""
+    judged = contents(draw, pools, stance, size, elsewhere, share_of(stance))
     broken = Counter(rule for _, ruling in judged if ruling.label == "yes" and ruling.sure for rule in ruling.rules[:1])
     if not broken:
         return [group] if (group := make_group(draw, pools, stance, family, size, reasoned, cut, elsewhere)) else []
-    less = policies.without(draw, stance, broken.most_common(1)[0][0], closeness)
+    lost = broken.most_common(1)[0][0]
+    kept = Counter(topic for example, ruling in judged if ruling.label in ("no", "none") for topic in example.broken)
+    wanted = draw.choices(list(kept), list(kept.values()))[0] if kept and draw.random() < 0.9 else ""
+    less = policies.without(draw, stance, lost, wanted, closeness)
     both = [(example, ruling, other) for example, ruling in judged if (other := settled(less, example))]
     for example, ruling, other in both:
         pools.note(example, ruling)

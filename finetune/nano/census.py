@@ -29,7 +29,8 @@ def shares(groups: Iterable[augment.Group]) -> dict[str, Counter[str]]:
     for group in groups:
         for item in group.items:
             rows = ["all", f"kind {group.stance.kind}", f"source {item.example.source}"]
-            rows += ["twin, rule gone"] if group.twin else []
+            rows += ["twin"] if group.twin else []
+            rows += [f"domain {domain}" for domain in group.stance.domains if len(group.stance.domains) == 1]
             rows += (
                 ["with an order or padding"] if item.example.core and len(item.example.core) < len(item.example.text) else []
             )

@@ -30,6 +30,8 @@ class Kind:
     holds: Holds
     meet: Change | None = None
     miss: Change | None = None
+    shows: str = ""
+    """A pattern of what shows that it holds, with slots in `<>`; empty: the whole text does."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,12 @@ class Condition:
     def holds(self, example: Example) -> bool | None:
         """Whether the example meets it; None: it cannot be told."""
         return self.kind.holds(example, self.slots)
+
+    def evidence(self, example: Example) -> str:
+        """The passage that shows that it holds, if it is not the whole text."""
+        pattern = re.sub(r"<(\w+)>", lambda slot: re.escape(self.slots[slot[1]]), self.kind.shows)
+        hit = re.search(pattern, example.text, re.IGNORECASE) if pattern else None
+        return hit[0].strip() if hit else ""
 
     def dressed(self, draw: random.Random, example: Example, wanted: bool) -> Example:
         """The example changed so that it meets the condition, or so that it nearly does; unchanged where nothing does that."""

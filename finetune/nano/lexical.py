@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 
 import yaml
@@ -262,6 +263,29 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(sorted(name for name, count in counts.items() if count >= 4 and len(name) > 2))
 
 
+SHOWN = {
+    "link": LINK,
+    "handle": r"(?<![\w.])@[^\W\d_]\w*",
+    "hashtag": r"(?<!\w)#\w*[^\W\d_]\w*",
+    "has_tag": r"#<word>(?!\w)",
+    "phone_number": PHONE.pattern,
+    "email_address": r"[\w.+-]+@[\w-]+\.\w+",
+    "money_amount": r"[$£€]\s?\d[\d,.]*\w*|\d[\d,.]*\s?(?:[$£€]|k?\s?(?:dollars?|pounds?|euros?|usd|eur|gbp|bucks|cents)\b)",
+    "percentage": r"\d[\d.,]*\s?(?:%|per ?cent\b)",
+    "repeated_punctuation": r"\S*[!?]{2,}",
+    "emoji": EMOJI,
+    "contains_word": r"(?<!\w)<word>(?!\w)",
+    "starts_with_word": r"^\W*<word>(?!\w)",
+    "ends_with_word": r"(?<!\w)<word>\W*$",
+    "mentions_name": r"(?<!\w)<word>(?!\w)",
+    "repeated_word": r"\b([^\W\d_]+) \1\b",
+    "year": r"(?<![\d.,$£€])(?:19|20)\d\d(?![\d%]|[.,]\d)",
+    "month_or_weekday": rf"\b(?:{DAYS}|{MONTHS})s?\b",
+    "first_person": r"(?<![\w'])(?:i|me|my|mine|myself)(?![\w])",
+}
+"""What of a text shows that a rule of a kind holds, where it is a passage; `<word>` is a slot."""
+
+
 def draw_lexical(draw: random.Random) -> tuple[str, str, Condition]:
     """Title and text of a rule, and its condition."""
     entry = draw.choice(ENTRIES)
@@ -273,4 +297,5 @@ def draw_lexical(draw: random.Random) -> tuple[str, str, Condition]:
     number = draw.choice((4, 5, 6, 8, 10, 12, 15, 18, 20, 25))
     slots = {"word": one, "otherword": another, "other": other, "number": str(number)}
     title, text = draw.choice(entry["lines"]).format(word=one, n=number).split(": ", 1)
-    return title, text, Condition(entry["kind"], LEXICAL[entry["kind"]], slots)
+    kind = replace(LEXICAL[entry["kind"]], shows=SHOWN.get(entry["kind"], ""))
+    return title, text, Condition(entry["kind"], kind, slots)

@@ -2,59 +2,58 @@
 
 from __future__ import annotations
 
-import zlib
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+import numpy as np
+
 from finetune.nano.prepare import fingerprint
 
-SIZE, SAMPLE, COMMON = 5, 4, 400
-"""Characters of a piece; one piece in so many is looked up; pieces of more texts than this are too common to be looked up."""
+SIZE, COMMON = 5, 100
+"""Bytes of a piece; pieces of more texts than this are too common to be looked up."""
 ALIKE = 0.6
 """The share of common pieces among all pieces of two texts (Jaccard) from which they are the same text up to a few words."""
 
 
-def pieces(text: str) -> frozenset[int]:
-    """The text's pieces as numbers, the same in every run: letters and digits only, in lower case."""
-    letters = fingerprint(text).encode()
-    return frozenset(zlib.crc32(letters[start : start + SIZE]) for start in range(max(1, len(letters) - SIZE + 1)))
+def pieces(mark: str) -> np.ndarray:
+    """All pieces of a mark, sorted, each once, as numbers made of their bytes."""
+    signs = np.frombuffer(mark.encode().ljust(SIZE), dtype=np.uint8).astype(np.uint64)
+    numbers = np.zeros(len(signs) - SIZE + 1, dtype=np.uint64)
+    for place in range(SIZE):
+        numbers = (numbers << np.uint64(8)) | signs[place : place + len(numbers)]
+    return np.unique(numbers)
+
+
+def sampled(numbers: np.ndarray) -> list[int]:
+    """One piece in four, the same ones of every text."""
+    return numbers[(numbers * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(62) == 0].tolist()
 
 
 class Held:
-    """Texts that nothing in training may be a near copy of."""
+    """Texts that nothing in training may be a copy or nearly a copy of."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self.exact: set[str] = set()
-        self.sets: list[frozenset[int]] = []
+        self.exact: dict[str, None] = dict.fromkeys(map(fingerprint, texts))
+        self.pieces = [pieces(mark) for mark in self.exact]
         self.index: dict[int, list[int]] = defaultdict(list)
-        for text in texts:
-            if (mark := fingerprint(text)) in self.exact:
-                continue
-            self.exact.add(mark)
-            for piece in (found := pieces(text)):
-                if piece % SAMPLE == 0:
-                    self.index[piece].append(len(self.sets))
-            self.sets.append(found)
+        for place, numbers in enumerate(self.pieces):
+            for number in sampled(numbers):
+                self.index[number].append(place)
 
-    def same(self, text: str) -> bool:
-        """Whether one of the texts has the same letters and digits."""
-        return fingerprint(text) in self.exact
-
-    def alike(self, text: str) -> bool:
+    def alike(self, mark: str) -> bool:
         """Whether one of the texts is the same up to a few words."""
-        found = pieces(text)
-        shared = Counter(
-            place
-            for piece in found
-            if piece % SAMPLE == 0 and len(self.index.get(piece, ())) <= COMMON
-            for place in self.index.get(piece, ())
-        )
-        for place, _ in shared.most_common(5):
-            both = len(found & self.sets[place])
-            if both >= ALIKE * (len(found) + len(self.sets[place]) - both):
+        numbers = pieces(mark)
+        looked = [places for number in sampled(numbers) if 0 < len(places := self.index.get(number, ())) <= COMMON]
+        for place, shared in Counter(itertools.chain.from_iterable(looked)).most_common(3):
+            if shared < 0.3 * len(looked):
+                break
+            both = len(np.intersect1d(numbers, self.pieces[place], assume_unique=True))
+            if both >= ALIKE * (len(numbers) + len(self.pieces[place]) - both):
                 return True
         return False
 
     def why(self, text: str) -> str:
-        """Why a text has to stay out of training: `same`, `alike`, or nothing."""
-        return "same" if self.same(text) else "alike" if self.alike(text) else ""
+        """Why a text has to stay out of training: it is the `same` as a text, it is `alike`, or nothing."""
+        mark = fingerprint(text)
+        return "same" if mark in self.exact else "alike" if self.alike(mark) else ""

@@ -59,6 +59,8 @@ CHANCES = {
     "misinformation": 2,
 }
 SLUGS = {"self-harm": "selfharm"}
+GENERIC = ("Rule", "Not allowed", "Point", "Forbidden", "We remove", "No", "Item", "Case", "Please note")
+"""Titles that say nothing, so that a rule has to be read to its end."""
 LETTERS = "ABCDFGHIJKLMNOPQRSTUVWYZ"
 
 
@@ -72,10 +74,13 @@ class Part:
 
 
 def lines() -> list[str]:
-    """Every line that a policy may show, as "title: text": what a teacher of lines has to know."""
+    """The lines of policies without slots, as "title: text": those that a teacher can know beforehand."""
     found = [line for entry in BANK for line in entry["lines"]]
     found += [line for name in ("exceptions", "escalations") for some in WORDS[name].values() for line in some]
-    return [*found, *(line for topic in topical.TOPICS for line in topic.lines)]
+    found += [line for topic in topical.TOPICS for line in topic.lines]
+    for stance in shipped():
+        found += [f"{part.title}: {part.text}" for some in parts_of(stance) for part in some]
+    return list(dict.fromkeys(found))
 
 
 def shipped() -> list[Stance]:
@@ -166,6 +171,8 @@ def renamed(
 ) -> Stance:  # fmt: skip
     """A policy of these parts, its ids drawn anew."""
     names = ids(draw, len(rules))
+    if draw.random() < 0.12:
+        rules = [replace(part, title=draw.choice(GENERIC)) for part in rules]
     made = [
         Rule(id=name, title=part.title, severity="medium", action="remove", text=part.text)
         for name, part in zip(names, rules, strict=True)
@@ -259,20 +266,22 @@ def draw_stance(
     return written(draw, domains, size, kind)
 
 
-def without(draw: random.Random, stance: Stance, name: str, closeness: Closeness = unknown) -> Stance:
+def without(draw: random.Random, stance: Stance, name: str, wanted: str = "", closeness: Closeness = unknown) -> Stance:
     """The policy without a rule, everything else in another order, partly in other words, under other ids and another title.
 
-    A policy of one rule gets another one that covers nothing of it.
+    `wanted` is a topic that it covers instead. A policy of one rule gets another one that covers nothing of it.
     """
     rules, exceptions, asked = parts_of(stance)
     lost = stance.rules[name]
     kept = [part for part, rule in zip(rules, stance.policy.rules, strict=True) if rule.id != name]
-    if not kept and lost.test:
-        kept = tested(draw, draw.choice(("topical", "lexical")), closeness, 1)
+    kept = [reworded(draw, part) if draw.random() < 0.3 else part for part in kept]
+    taken = lost.covers | lost.near | frozenset().union(*(part.means.covers for part in kept))
+    others = [entry for entry in BANK if not set(entry["covers"]) & taken]
+    fitting = [entry for entry in others if wanted in entry["covers"]]
+    if fitting:
+        kept.append(bank_part(draw, draw.choice(fitting)))
     elif not kept:
-        others = [entry for entry in BANK if not set(entry["covers"]) & (lost.covers | lost.near)]
-        kept = [bank_part(draw, draw.choice(others))]
-    kept = [reworded(draw, part) if draw.random() < 0.3 and not stance.inverted else part for part in kept]
+        tests = tested(draw, draw.choice(("topical", "lexical")), closeness, 1) if lost.test else []
+        kept = tests or [bank_part(draw, draw.choice(others))]
     titles = [stance.policy.title, *WORDS["titles"]["mixed"]]
-    made = renamed(draw, draw.choice(titles), draw.sample(kept, len(kept)), exceptions, asked, kind=stance.kind)
-    return replace(made, inverted=stance.inverted)
+    return renamed(draw, draw.choice(titles), draw.sample(kept, len(kept)), exceptions, asked, kind=stance.kind)

@@ -19,7 +19,7 @@ TRUST = {
     "davidson": 0.6,
     "written": 0.5,
     "templates": 0.8,
-    "pairs": 2.0,
+    "pairs": 1.2,
     "toxic-spans": 1.2,
     "misogyny": 1.0,
     "convabuse": 1.0,
@@ -162,7 +162,7 @@ class Choice:
             sides,
             reach,
             anything,
-            [key for key in anything if key[0] in ("written", "templates", "pairs") and not first[key].broken] or anything,
+            [key for key in anything if key[0] in ("written", "templates") and not first[key].broken] or anything,
             other,
             [key for key in other if (first[key].domains | first[key].about) & stance.touched],
         )
@@ -170,23 +170,29 @@ class Choice:
     def all(self, label: str) -> list[Key]:
         return [key for labels in self.sides.values() for key in labels[label]]
 
-    def draw(self, draw: random.Random, elsewhere: float) -> Example | None:
-        """A content: a source of violations gives as many innocents; the share `elsewhere` breaks other rules only."""
-        pools = self.pools
-        if self.other and draw.random() < elsewhere:
+    def source(self, draw: random.Random, towards: str) -> str:
+        """A source of violations; empty where there is none."""
+        weights = [amount * self.pools.need(name, towards) for name, amount in self.reach.items()]
+        return draw.choices(list(self.reach), weights)[0] if weights else ""
+
+    def breaking(self, draw: random.Random) -> Example | None:
+        """A content that breaks a rule by its labels, sometimes one that an exception may excuse."""
+        if draw.random() < 0.08 and (excused := self.all("exception")):
+            return self.pools.take(excused)
+        source = self.source(draw, "yes")
+        return self.pools.take(self.sides[source]["yes"]) if source else None
+
+    def keeping(self, draw: random.Random, elsewhere: float) -> Example | None:
+        """A content that breaks no rule: the share `elsewhere` breaks rules of other policies, half of these of the same
+        domains; the rest is innocent, mostly from where the violations come from, or cannot be told without its thread."""
+        pools, roll = self.pools, draw.random()
+        if self.other and roll < elsewhere:
             return pools.take(self.beside if self.beside and draw.random() < 0.5 else self.other, "no")
-        roll, source = draw.random(), ""
-        if self.reach:
-            towards = "yes" if roll < 0.62 else ""
-            weights = [amount * pools.need(name, towards) for name, amount in self.reach.items()]
-            source = draw.choices(list(self.reach), weights)[0]
-        for label, until in (("unknown", 0.06), ("exception", 0.10)):
-            if roll < until and (keys := self.all(label)):
-                return pools.take(keys)
-        if roll < 0.62 and source:
-            return pools.take(self.sides[source]["yes"])
-        if roll < 0.84 and source:
-            return pools.take(self.sides[source]["no"] or self.innocent, "no") if self.innocent else None
-        if self.innocent and roll < 0.92:
-            return pools.take(self.innocent, "no")
-        return pools.take(self.anything, "no") if self.anything else None
+        roll = draw.random()
+        if roll < 0.1 and (doubtful := self.all("unknown")):
+            return pools.take(doubtful)
+        source = self.source(draw, "no")
+        if source and roll < 0.6 and (calm := self.sides[source]["no"]):
+            return pools.take(calm, "no")
+        keys = self.innocent if roll < 0.8 else self.anything
+        return pools.take(keys, "no") if keys else None

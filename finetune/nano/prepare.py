@@ -56,6 +56,7 @@ HANDLE = re.compile(r"(?<![\w@.])@\w[\w.]{1,30}")
 LINK = re.compile(r"(?:https?://|www\.)\S+|\b[\w-]+\.(?:com|net|org|ly|tv|co\.uk|info)/\S*", re.IGNORECASE)
 PHONE = re.compile(r"(?<![\w$£€])\+?\d[\d ()-]{8,}\d(?!\w)")
 MASKS = re.compile(r"\[USER\]|<user>|\[NAME\]", re.IGNORECASE)
+UNSAID = re.compile(r"[\W_]+")
 URLS = re.compile(r"\[URL\]|<url>", re.IGNORECASE)
 
 
@@ -70,7 +71,7 @@ def clean(text: str) -> str:
 
 def fingerprint(text: str) -> str:
     """Lower-cased letters and digits only: two texts with the same fingerprint are the same text."""
-    return "".join(character for character in text.lower() if character.isalnum())
+    return UNSAID.sub("", text.lower())
 
 
 def hashed(text: str, parts: int) -> int:

@@ -52,8 +52,7 @@ def make_tokenizer(config: dict, paths: Paths, teacher: Teacher, learn: Sequence
 def make_vectors(config: dict, teacher: Teacher, texts: Sequence[str]) -> lessons.Vectors:
     """The encoder's vectors of every line of a policy and of some texts; what the texts have in common is their mean."""
     sample = random.Random(config["seed"]).sample(list(texts), min(config["vectors"], len(texts)))
-    shipped = [line for stance in policies.shipped() for line in lessons.line_texts(stance).values()]
-    every = list(dict.fromkeys([*policies.lines(), *shipped, *sample]))
+    every = list(dict.fromkeys([*policies.lines(), *sample]))
     rows = teacher.embed(every)
     return lessons.Vectors(every, rows, rows[-len(sample) :].astype(np.float32).mean(0))
 

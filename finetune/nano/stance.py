@@ -56,6 +56,10 @@ class Test(Protocol):
 
     def holds(self, example: Example) -> bool | None: ...
 
+    def evidence(self, example: Example) -> str:
+        """The passage that shows it; empty: the whole text."""
+        ...
+
 
 @dataclass(frozen=True)
 class Meaning:

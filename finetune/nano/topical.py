@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import yaml
 
-from finetune.nano.prepare import Example
+from finetune.nano.prepare import Example, hashed
 from finetune.nano.stance import HERE
 
 Closeness = Callable[[str, str], float | None]
@@ -66,6 +66,9 @@ TOPICS = tuple(
     Topic(entry["topic"], tuple(entry["lines"]), tuple(map(str, entry["words"])), entry["wordy"])
     for entry in yaml.safe_load((HERE / "topical.yaml").read_text())
 )
+UNSEEN = tuple(topic for topic in TOPICS if hashed(topic.name, 10) == 0)
+"""Topics that no policy of training asks for: to find out whether a model reads a rule that it has never met."""
+SEEN = tuple(topic for topic in TOPICS if topic not in UNSEEN)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ class About:
         text = example.origin or example.text
         known = [value for line in self.topic.lines if (value := self.closeness(text, line)) is not None]
         return sum(known) / len(known) if known else None
+
+    def evidence(self, example: Example) -> str:
+        """The first sentence with one of the words."""
+        sentences = re.split(r"(?<=[.!?]) +|\n", example.text)
+        return next((sentence.strip() for sentence in sentences if self.topic.said(sentence)), "")
 
     def holds(self, example: Example) -> bool | None:
         here, said = self.topic.said(example.origin or example.text), self.topic.said(example.text)
@@ -97,10 +105,9 @@ class About:
         return False if close < FAR and not said else None
 
 
-def draw_topical(draw: random.Random, closeness: Closeness, taken: Iterable[str] = ()) -> tuple[str, str, About]:
-    """Title and text of a rule about a topic that is not taken, and its test."""
-    open_ones = [topic for topic in TOPICS if topic.name not in set(taken)]
-    topic = draw.choice([one for one in open_ones if one.wordy] if draw.random() < 0.6 else open_ones)
+def draw_topical(draw: random.Random, closeness: Closeness, topics: Sequence[Topic] = SEEN) -> tuple[str, str, About]:
+    """Title and text of a rule about one of the topics, and its test."""
+    topic = draw.choice([one for one in topics if one.wordy] if draw.random() < 0.6 else topics)
     title, text = draw.choice(topic.lines).split(": ", 1)
     return title, text, About(topic, closeness)
 

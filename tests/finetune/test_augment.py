@@ -62,7 +62,7 @@ def test_twins_hold_the_same_contents_and_differ_by_the_rule(known, pools):
         assert [item.example.text for item in first.items] == [item.example.text for item in second.items]
     changed = [(a.said, b.said) for first, second in pairs for a, b in zip(first.items, second.items, strict=True)]
     assert sum(was == "yes" and now in ("no", "none") for was, now in changed) > len(pairs)
-    assert not any(was in ("no", "none") and now == "yes" for was, now in changed)
+    assert sum(was in ("no", "none") and now == "yes" for was, now in changed) > len(pairs) / 4
 
 
 def test_a_quote_is_of_what_people_judged_and_not_of_what_was_put_around_it():
