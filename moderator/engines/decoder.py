@@ -61,8 +61,8 @@ class Decoder:
 
     def normal(self, x: Array, weight: Array) -> Array:
         """Root mean square normalisation over the last axis."""
-        means = np.einsum("...i,...i->...", x, x)[..., None] / np.float32(x.shape[-1])
-        normal: Array = x / np.sqrt(means + np.float32(self.shape.epsilon))
+        means = np.einsum("...i,...i->...", x, x)[..., None] / x.shape[-1]
+        normal: Array = x / np.sqrt(means + self.shape.epsilon)
         normal *= weight
         return normal
 
@@ -142,7 +142,7 @@ class PackedRows:
             if index == len(model.weights.layers) - 1:
                 # behind the last layer only the last token of each row is read: the others need not be finished
                 x, normal, step = x[lasts], normal[lasts], step.only(lasts)
-            x = x + layer.output(self._attend(index, layer, normal, step))
+            x += layer.output(self._attend(index, layer, normal, step))
             for block in (x[start : start + _BLOCK] for start in range(0, len(x), _BLOCK)):
                 block += _gated(model.normal(block, layer.middle_norm), layer)
         self._lengths[step.rows] = step.positions + 1
