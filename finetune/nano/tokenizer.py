@@ -28,6 +28,8 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 WORDS = pre_tokenizers.Split(Regex(SPLIT), "isolated")
+RUNS = pre_tokenizers.Split(Regex(r"[\s\S]{1,64}"), "isolated")
+"""A word is cut after 64 characters: matching takes the cube of its length, and one too long for it would be `<|pad|>`."""
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 
 
@@ -97,11 +99,11 @@ def train(corpus: Iterable[str], answers: Iterable[str], pieces: Sequence[str], 
         {token: index for index, token in enumerate(tokens)},
         unk_token=SPECIAL[0],
         continuing_subword_prefix="",
-        max_input_chars_per_word=1_000_000,
+        max_input_chars_per_word=64 * 4,
     )
     tokenizer = Tokenizer(model)
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([WORDS, BYTES])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([WORDS, RUNS, BYTES])
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
 

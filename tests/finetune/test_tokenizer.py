@@ -19,6 +19,14 @@ def test_every_text_decodes_to_itself(pieces, text):
     assert all(pieces.id_to_token(index) is not None for index in ids)
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("run", ["a" * 200_000, "漢" * 20_000, "zxqv" * 5_000])
+def test_a_word_without_end_costs_no_more_than_its_length_and_makes_no_control_token(pieces, run):
+    ids = pieces.encode(run, add_special_tokens=False).ids
+    assert min(ids) >= len(tokenizer.SPECIAL)
+    assert pieces.decode(ids) == run
+
+
 def test_labels_are_one_token(pieces):
     assert len(set(tokenizer.check_labels(pieces).values())) == len(tokenizer.LABELS)
 
