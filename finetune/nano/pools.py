@@ -19,7 +19,7 @@ TRUST = {
     "davidson": 0.6,
     "written": 0.5,
     "templates": 0.8,
-    "pairs": 1.2,
+    "pairs": 0.5,
     "toxic-spans": 1.2,
     "misogyny": 1.0,
     "convabuse": 1.0,
@@ -187,7 +187,7 @@ class Choice:
         domains; the rest is innocent, mostly from where the violations come from, or cannot be told without its thread."""
         pools, roll = self.pools, draw.random()
         if self.other and roll < elsewhere:
-            return pools.take(self.beside if self.beside and draw.random() < 0.5 else self.other, "no")
+            return pools.take(self.beside if self.beside and draw.random() < 0.35 else self.other, "no")
         roll = draw.random()
         if roll < 0.1 and (doubtful := self.all("unknown")):
             return pools.take(doubtful)

@@ -18,7 +18,7 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Example:
-    """A text and what people said about it; `broken` and `unsure` hold topics or whole domains."""
+    """A text and what people said about it; `broken` holds topics, `unsure` whole domains or topics."""
 
     text: str
     source: str

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from finetune.nano import pairs
+from finetune.nano.hygiene import careful
 from finetune.nano.near import Held
 from finetune.nano.prepare import (
     SPAN_TOPICS,
@@ -119,7 +120,8 @@ def identity(example: Example) -> str:
 def load_counted(data: Path) -> tuple[list[Example], list[Example], dict[str, Counter[str]]]:
     """Training and test examples, and by source how many training texts were `kept`, or left out because an evaluation text is
     the `same` or is `alike` up to a few words, or because they stand in training `twice`."""
-    examples = [example for example in itertools.chain(rows_of(data), pairs.load_pairs()) if example and example.text]
+    labelled = [careful(example) for example in rows_of(data) if example and example.text]
+    examples = [*labelled, *pairs.load_pairs()]
     test = [example for example in examples if example.split == "test"]
     held = Held(itertools.chain(suite_texts(data), (example.text for example in test)))
     train, seen, counts = [], set(), defaultdict(Counter)

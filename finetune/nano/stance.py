@@ -170,7 +170,7 @@ def targets(example: Example) -> tuple[float, ...]:
     row = [1.0 if domain in found else -1.0 if domain in unknown else 0.0 for domain in DOMAIN_NAMES]
     for topic in TOPICS:
         domain = topic.split(".")[0]
-        row.append(1.0 if topic in example.broken else -1.0 if domain in unknown or domain in vague else 0.0)
+        row.append(1.0 if topic in example.broken else -1.0 if {domain, topic} & unknown or domain in vague else 0.0)
     kinds = {ALSO.get(example.excused, example.excused), example.excused, "thread" if example.doubt else ""}
     return (*row, *(float(kind in kinds) for kind in KIND_NAMES))
 
@@ -209,7 +209,7 @@ def judge(stance: Stance, example: Example) -> Ruling | None:
     if example.doubt & stance.domains:
         asked = tuple(name for name, kind in stance.kinds.items() if kind == "thread")
         return Ruling("unknown", escalations=asked[:1]) if asked else None
-    if example.unsure & stance.domains:
+    if example.unsure & (stance.domains | stance.covered):
         return None
     return Ruling("none" if example.broken & GRAVE and not example.excused else "no")
 
@@ -221,7 +221,11 @@ def judge_inverted(stance: Stance, example: Example) -> Ruling | None:
     vague = {topic.split(".")[0] for topic in example.broken if topic.endswith(".any")}
     if vague & stance.whole and not example.excused:
         return Ruling("no")
-    if vague & stance.touched or example.broken & stance.near or (example.unsure | example.doubt) & stance.domains:
+    if (
+        vague & stance.touched
+        or example.broken & stance.near
+        or (example.unsure | example.doubt) & (stance.domains | stance.covered)
+    ):
         return None
     domains = on_subject(example, stance.domains)
     if domains:

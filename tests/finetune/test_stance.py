@@ -110,3 +110,14 @@ def test_a_calm_text_of_a_labelled_set_is_on_the_subject_by_a_word_of_it(hate):
     assert judge(turned, Example("my wife drives the bus", "edos")).label == "yes"
     assert judge(turned, Example("great game tonight", "edos")) is None
     assert judge(turned, Example("my wife drives the bus", "sms-spam")).label == "no"
+
+
+def test_a_topic_may_be_open_while_the_rest_of_its_domain_is_not(hate):
+    open_slur = Example("that one is late", "edos", unsure=topics("hate.slur"))
+    slurs = Stance(hate.policy.slice(["H3"]), {"H3": hate.rules["H3"]}, {})
+    threats = Stance(hate.policy.slice(["H1"]), {"H1": hate.rules["H1"]}, {})
+    assert judge(slurs, open_slur) is None
+    assert judge(threats, open_slur).label == "no"
+    names = (*stances.DOMAIN_NAMES, *stances.TOPICS, *stances.KIND_NAMES)
+    row = dict(zip(names, stances.targets(open_slur), strict=True))
+    assert (row["hate.slur"], row["hate.threat"], row["hate"]) == (-1.0, 0.0, 0.0)
