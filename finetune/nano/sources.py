@@ -8,7 +8,7 @@ import io
 import itertools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,8 +140,3 @@ def load(data: Path) -> tuple[list[Example], list[Example]]:
     """Training and test examples, training disjoint from every suite."""
     train, test, _ = load_counted(data)
     return train, test
-
-
-def count(examples: Iterable[Example]) -> Counter[tuple[str, str]]:
-    """How many examples of each source carry each topic."""
-    return Counter((example.source, topic) for example in examples for topic in (example.broken or {"-"}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,3 +84,8 @@ def posts(tmp_path: Path) -> Path:
     texts = {"p1": "hello", "p2": "please buy now", "p3": "perhaps", "p4": "broken"}
     path.write_text("".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in texts.items()), encoding="utf-8")
     return path
+
+
+def interruptible() -> None:
+    """Run in a new process before the command: a shell that starts jobs in the background has them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -17,7 +17,7 @@ import pytest
 
 from moderator.runs import load_run
 from moderator.suite import Annotation, Item, Scale, Suite, write_suite
-from tests.cli.conftest import ENVIRONMENT, Command
+from tests.cli.conftest import ENVIRONMENT, Command, interruptible
 
 ENGINE = ("--engine", "playback.engines:Flags")
 TEXTS = ("hello", "please buy now", "perhaps", "good day", "broken", "fine weather", "nice")
@@ -144,11 +144,6 @@ def test_an_engine_that_gives_up_leaves_a_run_to_go_on_with(command: Command, tm
     assert "begun with another suite posts (digest)" in again.err
 
 
-def hears_interrupts() -> None:
-    """A shell starts what it runs in the background deaf to them, and that is inherited."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def start(tmp_path: Path, *arguments: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "moderator", "eval", "run", *map(str, arguments)],
@@ -156,7 +151,7 @@ def start(tmp_path: Path, *arguments: object) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         env=ENVIRONMENT,
-        preexec_fn=hears_interrupts,
+        preexec_fn=interruptible,
     )
 
 

@@ -18,6 +18,7 @@ import pytest
 import moderator
 from moderator.engines import KINDS
 from moderator.records import read_outcomes
+from tests.cli.conftest import interruptible
 
 Command = Callable[..., Any]
 ENGINES = Path(__file__).parent
@@ -78,11 +79,6 @@ class TestStart:
             seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert not set(HEAVY) & {name.split(".")[0] for name in done.stderr.split()}
         assert min(seconds) < 1.0
-
-
-def interruptible() -> None:
-    """Run in a new process before the command: a shell that starts jobs in the background has them ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class TestEnd:
