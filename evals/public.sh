@@ -6,7 +6,7 @@
 # DATA/hatexplain, DATA/edos, ... as their publishers lay them out (`moderator eval prepare --help`). Runs are taken up where they
 # stopped. Suites, runs and pages stay in OUT; the Markdown holds no text of any post.
 set -euo pipefail
-data=$1 engine=$2 out=$3
+data=$1 engine=$2 out=$3 here=$(dirname "$0")
 moderator=${MODERATOR:-moderator}
 runs=()
 
@@ -19,7 +19,7 @@ run() { # NAME SPLIT SET [options of prepare]
 
 mkdir -p "$out/runs"
 run hatexplain test hatexplain
-run hatexplain-toxic test hatexplain --policy harassment --violates hatespeech,offensive
+run hatexplain-toxic test hatexplain --policy "$here/policies/toxic.md" --violates hatespeech,offensive
 run edos test edos
 run convabuse test convabuse
 run misogyny test misogyny
@@ -28,6 +28,8 @@ run youtube-spam test youtube-spam
 run sms-spam test sms-spam
 run surge-toxicity test surge-toxicity
 "$moderator" eval score "${runs[@]}" --markdown "$out/test-splits.md" > "$out/test-splits.txt"
+
+"${PYTHON:-python}" "$here/three_classes.py" "$out/runs/hatexplain" "$out/runs/hatexplain-toxic" > "$out/three-classes.md"
 
 runs=()
 run stormfront test stormfront
@@ -45,6 +47,7 @@ page() { # TITLE FILE
 }
 {
   page 'Test splits' "$out/test-splits.md"
+  page 'HateXplain, three classes of both runs: macro F1' "$out/three-classes.md"
   page 'Stormfront, beside a linear model fitted on HateXplain' "$out/transfer.md"
   page 'Whole sets, with all their annotators' "$out/people.md"
   tail -1 "$out/people.md"

@@ -53,7 +53,7 @@ def group_loss(
     rows = [row for row in rows if len(row.ids) <= config["longest"]]
     if not rows:
         return None
-    before, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
+    before, past, _ = network.forward(decoder, torch.tensor([prefix.ids]), frozen=config["frozen"])
     lines, far = lessons.line_loss(taught, vectors, stance, prefix, before, config["first"], config["depth"])
     parts: dict[str, list[torch.Tensor]] = {}
     for batch in packing.batches(rows, config["tokens"]):
@@ -74,7 +74,7 @@ def batch_losses(
     batch: Sequence[packing.Row],
 ) -> dict[str, torch.Tensor]:
     """What each token, each content and each look loses, by name."""
-    states, _, looks = network.forward(decoder, packing.padded(batch), past, None, config["depth"])
+    states, _, looks = network.forward(decoder, packing.padded(batch), past, frozen=config["frozen"])
     places = [(index, place, kind) for index, row in enumerate(batch) for place, kind in enumerate(row.kinds) if kind]
     row, place, kinds = (torch.tensor(column) for column in zip(*places, strict=True))
     wanted = torch.tensor([batch[index].ids[column] for index, column, _ in places])
@@ -83,6 +83,6 @@ def batch_losses(
     wholes = packing.wholes(batch, states, config["first"], config["depth"])
     topics = lessons.content_loss(taught, [one.example for one in batch], wholes)
     parts["topics"] = topics.expand(len(batch))
-    for head, values in lessons.look_loss(batch, prefix, looks).items():
-        parts[f"look{head}"] = values
+    for part, values in lessons.look_loss(batch, prefix, looks[config["depth"]]).items():
+        parts[f"look{part}"] = values
     return parts

@@ -25,12 +25,12 @@ __all__ = ["Group", "Item", "Mark", "Pools", "answer", "dressed", "fill", "group
 
 @dataclass(frozen=True)
 class Mark:
-    """Where an id that people settled stands in an answer; `head`: 0 for a rule, 1 for an exception, 2 for an escalation."""
+    """Where an id that people settled stands in an answer; `kind`: 0 for a rule, 1 for an exception, 2 for an escalation."""
 
     start: int
     end: int
     name: str
-    head: int
+    kind: int
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ def answer(draw: random.Random, question: Question, stance: Stance, example: Exa
     marks = []
     for found in ID.finditer(text, start):
         group = 1 if found[1] else 2
-        head = 0 if group == 1 else 1 if found[2].startswith("X") else 2
+        kind = 0 if group == 1 else 1 if found[2].startswith("X") else 2
         if ruling.sure or group == 2:
-            marks.append(Mark(*found.span(group), found[group], head))
+            marks.append(Mark(*found.span(group), found[group], kind))
     meant = ruling.rules if ruling.sure else stance.about(example)
     points = (meant, ruling.exceptions, ruling.escalations)
     short = form.mode == "fast" and draw.random() < cut

@@ -1,7 +1,7 @@
 """What is taught beside the answer, so that a small model comes to compare a content with a policy instead of guessing.
 
 The state where a label is read, and the state where a line of the policy ends, should say the same things in the same words:
-topics (linear heads) and the teacher's sentence vector. One layer further, three heads should look from the one to the other.
+topics (linear heads) and the teacher's sentence vector. One layer further, a few heads should look from the one to the other.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from finetune.nano.policies import DOMAIN_NAMES, KIND_NAMES, TOPICS, Stance, cov
 from finetune.nano.prepare import Example
 from finetune.nano.teacher import SIZE
 
+HEADS = ((0, 1, 2, 3), (4, 5), (6,))
+"""The heads of the layer that compares which are taught to look at rules, at exceptions, at escalations."""
 WIDTH = len(DOMAIN_NAMES) + len(TOPICS) + len(KIND_NAMES)
 WEIGHTS = torch.tensor([3.0] * len(DOMAIN_NAMES) + [1.0] * (len(TOPICS) + len(KIND_NAMES)))
 
@@ -108,11 +110,27 @@ def content_loss(taught: Lessons, examples: Sequence[Example], wholes: Wholes) -
     return taught.topic_loss(wholes, torch.tensor([targets(example) for example in examples]))
 
 
+def aside_loss(rows: Sequence[Row], looks: Looks) -> torch.Tensor:
+    """Minus the log of the attention that a text's tokens leave for the text itself and for the very first token.
+
+    The encoder never saw a policy before a text: heads copied from it would average both.
+    """
+    before = looks.keys.shape[2] - looks.queries.shape[2]
+    scores = torch.einsum("rhqd,rhkd->rhqk", looks.queries.float(), looks.keys.float()) / math.sqrt(looks.queries.shape[-1])
+    places = torch.arange(scores.shape[-1])
+    seen = places[None] <= before + torch.arange(scores.shape[2])[:, None]
+    own = seen & ((places == 0) | (places >= before))
+    left = scores.masked_fill(~own, -math.inf).logsumexp(-1) - scores.masked_fill(~seen, -math.inf).logsumexp(-1)
+    inside = torch.arange(scores.shape[2])[None] <= torch.tensor([row.read for row in rows])[:, None]
+    return -(left.mean(1) * inside).sum() / inside.sum()
+
+
 def look_loss(rows: Sequence[Row], prefix: Prefix, looks: Looks) -> dict[int, torch.Tensor]:
-    """By head: for each of its looks, minus the log of the attention that falls where it should."""
-    wanted = [(index, look) for index, row in enumerate(rows) for look in row.looks]
-    row, place, head = (
-        torch.tensor(column) for column in zip(*((index, look.place, look.head) for index, look in wanted), strict=True)
+    """By kind of parts, for each look of each of its heads: minus the log of the attention that falls where it should."""
+    wanted = [(index, look, head) for index, row in enumerate(rows) for look in row.looks for head in HEADS[look.kind]]
+    row, place, head, kind = (
+        torch.tensor(column)
+        for column in zip(*((index, look.place, head, look.kind) for index, look, head in wanted), strict=True)
     )
     shared = looks.queries.shape[1] // looks.keys.shape[1]
     before = looks.keys.shape[2] - looks.queries.shape[2]
@@ -122,10 +140,10 @@ def look_loss(rows: Sequence[Row], prefix: Prefix, looks: Looks) -> dict[int, to
     seen = torch.arange(keys.shape[1])[None] <= before + place[:, None]
     chances = scores.masked_fill(~seen, -math.inf).log_softmax(-1)
     target = torch.zeros_like(seen)
-    for index, (_, look) in enumerate(wanted):
+    for index, (_, look, _) in enumerate(wanted):
         for name in look.parts:
             target[index, slice(*prefix.lines[name])] = True
         if not look.parts:
             target[index, 0] = True
     lost = -chances.masked_fill(~target, -math.inf).logsumexp(-1)
-    return {number: lost[head == number] for number in sorted(set(head.tolist()))}
+    return {number: lost[kind == number] for number in sorted(set(kind.tolist()))}

@@ -84,9 +84,9 @@ def losses(
     """Batches of contents, each behind the prefix of some policy that says nothing about them.
 
     `words`: one minus the cosine to the encoder's last states where tokens end together; `far`: the same for the encoder's
-    vector of the text; `topics`: what people labelled; `lines`, `line_far`: topics and vectors of the policy's lines. What is
-    said of a text or a line as a whole is read twice: off the mean over its tokens after the first layers, and one layer later
-    where the label is read or the line ends.
+    vector of the text; `aside`: what the first layers give to the policy instead of the text; `topics`: what people labelled;
+    `lines`, `line_far`: topics and vectors of the policy's lines. What is said of a text or a line as a whole is read twice:
+    off the mean over its tokens after the first layers, and one layer later where the label is read or the line ends.
     """
     draw, known, family = random.Random(config["seed"]), policies.shipped(), load_family("nano")
     rows = readings(chat, examples, config["longest"])
@@ -97,9 +97,11 @@ def losses(
         system = compile_prompt(stance.policy, family).system
         prefix = packing.encode_prefix(chat, system, list(lessons.line_texts(stance)))
         before, past, _ = network.forward(decoder, torch.tensor([prefix.ids]), None, depth)
-        states, _, _ = network.forward(decoder, packing.padded([one.row for one in batch]), past, depth)
-        wholes = packing.wholes([one.row for one in batch], states, first, depth)
+        behind = [one.row for one in batch]
+        states, _, looks = network.forward(decoder, packing.padded(behind), past, depth)
+        wholes = packing.wholes(behind, states, first, depth)
         parts = {"topics": lessons.content_loss(taught, batch_examples(batch), wholes)}
+        parts["aside"] = sum(lessons.aside_loss(behind[::4], look.every(4)) for look in looks[:first]) / first
         parts["lines"], parts["line_far"] = lessons.line_loss(taught, vectors, stance, prefix, before, first, depth)
         if number % config["teach"] == 0:
             lesson = teacher.lesson([example.text for example in batch_examples(batch)])
@@ -124,6 +126,8 @@ def word_loss(lesson: Lesson, batch: Sequence[Reading], states: torch.Tensor) ->
                 rows.append(row)
                 columns.append(column)
                 pieces.append(piece)
+    if not rows:
+        return torch.zeros(())
     return 1 - functional.cosine_similarity(states[rows, columns], lesson.states[-1][rows, pieces]).mean()
 
 

@@ -24,6 +24,10 @@ class Looks:
     queries: torch.Tensor
     keys: torch.Tensor
 
+    def every(self, step: int) -> Looks:
+        """Those of one row in so many."""
+        return Looks(self.queries[::step], self.keys[::step])
+
 
 def rotations(positions: torch.Tensor, size: int, theta: float = 10000.0) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines of rotary positions (Su et al. 2021), each (tokens, size)."""
@@ -56,12 +60,13 @@ Past = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def forward(
-    network: LlamaForCausalLM, ids: torch.Tensor, past: Past | None = None, depth: int | None = None, watched: int = -1
-) -> tuple[list[torch.Tensor], Past, Looks | None]:
-    """The states of `ids` (rows, tokens) after each layer, first the embeddings; keys and values; how layer `watched` looks.
+    network: LlamaForCausalLM, ids: torch.Tensor, past: Past | None = None, depth: int | None = None, frozen: int = 0
+) -> tuple[list[torch.Tensor], Past, list[Looks]]:
+    """The states of `ids` (rows, tokens) after each layer, first the embeddings; keys and values; how each layer looks.
 
     `past` holds keys and values of one prefix (a single row) that every row continues. Rows are padded on the right: causal
-    attention keeps padding from what is before it. Only the first `depth` layers run.
+    attention keeps padding from what is before it. Only the first `depth` layers run; the embeddings and the first `frozen`
+    layers are not learned, which saves their backward pass.
     """
     config = network.config
     rows, tokens = ids.shape
@@ -69,28 +74,30 @@ def forward(
     size, groups = config.head_dim, config.num_attention_heads // config.num_key_value_heads
     cosines, sines = (part.to(WORKING) for part in rotations(torch.arange(before, before + tokens), size))
     mask = torch.ones(tokens, before + tokens, dtype=torch.bool).tril(before)
-    hidden = network.model.embed_tokens(ids)
-    states, cache, looks = [hidden], [], None
+    learned = torch.is_grad_enabled()
+    with torch.set_grad_enabled(learned and not frozen):
+        hidden = network.model.embed_tokens(ids)
+    states, cache, looks = [hidden], [], []
     for index, layer in enumerate(network.model.layers[:depth]):
-        attention = layer.self_attn
-        inside = normal(hidden, layer.input_layernorm.weight)
-        queries, keys, values = (
-            linear(inside, matrix).view(rows, tokens, -1, size).transpose(1, 2)
-            for matrix in (attention.q_proj, attention.k_proj, attention.v_proj)
-        )
-        queries, keys = turn(queries, cosines, sines), turn(keys, cosines, sines)
-        cache.append((keys, values))
-        if past:
-            keys = torch.cat((past[index][0].expand(rows, -1, -1, -1), keys), 2)
-            values = torch.cat((past[index][1].expand(rows, -1, -1, -1), values), 2)
-        if index == watched:
-            looks = Looks(queries, keys)
-        mixed = functional.scaled_dot_product_attention(
-            queries, keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1), attn_mask=mask
-        )
-        hidden = hidden + linear(mixed.transpose(1, 2).flatten(2), attention.o_proj).float()
-        hidden = hidden + gated(normal(hidden, layer.post_attention_layernorm.weight), layer.mlp)
-        states.append(hidden)
+        with torch.set_grad_enabled(learned and index >= frozen):
+            attention = layer.self_attn
+            inside = normal(hidden, layer.input_layernorm.weight)
+            queries, keys, values = (
+                linear(inside, matrix).view(rows, tokens, -1, size).transpose(1, 2)
+                for matrix in (attention.q_proj, attention.k_proj, attention.v_proj)
+            )
+            queries, keys = turn(queries, cosines, sines), turn(keys, cosines, sines)
+            cache.append((keys, values))
+            if past:
+                keys = torch.cat((past[index][0].expand(rows, -1, -1, -1), keys), 2)
+                values = torch.cat((past[index][1].expand(rows, -1, -1, -1), values), 2)
+            looks.append(Looks(queries, keys))
+            mixed = functional.scaled_dot_product_attention(
+                queries, keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1), attn_mask=mask
+            )
+            hidden = hidden + linear(mixed.transpose(1, 2).flatten(2), attention.o_proj).float()
+            hidden = hidden + gated(normal(hidden, layer.post_attention_layernorm.weight), layer.mlp)
+            states.append(hidden)
     return states, cache, looks
 
 

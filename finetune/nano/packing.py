@@ -16,7 +16,7 @@ LABEL, ID, REST, HEAD = 1, 2, 3, 4
 """What a token of an answer is: its label, an id that people settled, the part after the label, the part before it."""
 
 RULES, EXCEPTIONS, ESCALATIONS = 0, 1, 2
-"""The attention heads that are taught where to look, one for each kind of a policy's parts."""
+"""The kinds of a policy's parts that attention heads are taught to look at."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Look:
-    """At `place`, head `head` should look at the lines of these parts; at the first token when there are none."""
+    """At `place`, the heads for a kind of parts should look at the lines of these; at the first token when there are none."""
 
     place: int
-    head: int
+    kind: int
     parts: tuple[str, ...]
 
 
@@ -74,10 +74,10 @@ def encode_row(chat: ChatTokenizer, asked: Sequence[int], item: Item) -> Row:
     for token, (start, end) in zip(answer.ids, answer.offsets, strict=True):
         known = any(mark.start <= start < mark.end for mark in item.marks)
         if start in starts:
-            looks.append(Look(len(ids) - 1, starts[start].head, (starts[start].name,)))
+            looks.append(Look(len(ids) - 1, starts[start].kind, (starts[start].name,)))
         if start == item.label[0]:
             read = len(ids) - 1
-            looks += [Look(read, head, parts) for head, parts in enumerate(item.points)]
+            looks += [Look(read, kind, parts) for kind, parts in enumerate(item.points)]
         ids.append(token)
         kinds.append(LABEL if start == item.label[0] else HEAD if end <= item.label[0] else ID if known else REST)
         if start == item.label[0] and item.cut:

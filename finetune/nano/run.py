@@ -13,6 +13,7 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from finetune.nano import answers, conversion, corpus, dev, lessons, meaning, policies, sources, train
+from finetune.nano import answers, calibrate, conversion, corpus, dev, lessons, meaning, policies, sources, train
 from finetune.nano import model as nano
 from finetune.nano import tokenizer as words
 from finetune.nano.prepare import Example
@@ -71,7 +72,7 @@ def begin(config: dict, decoder: torch.nn.Module, teacher: Teacher, chat: ChatTo
 
 
 def main(config: dict, paths: Paths) -> None:
-    """Prepare, tokenizer, start, meaning, answers."""
+    """Prepare, tokenizer, start, meaning, matching, answers, calibration."""
     paths.work.mkdir(parents=True, exist_ok=True)
     every, _ = sources.load(paths.data)
     learn, looked_at = dev.held_out(every)
@@ -86,40 +87,44 @@ def main(config: dict, paths: Paths) -> None:
     vectors, chat = pickle.loads((paths.work / "vectors.pkl").read_bytes()), ChatTokenizer.from_folder(folder)
     decoder, taught = nano.build(config["shape"], config["seed"]), lessons.Lessons(config["shape"]["hidden_size"])
     first = len(config["start"]["layers"])
-    shared = {"seed": config["seed"], "first": first, "depth": first + 1}
+    shared = {"first": first, "depth": first + 1}
     best = 0.0
 
     def keep(name: str) -> None:
-        torch.save({"model": decoder.state_dict(), "lessons": taught.state_dict()}, paths.work / name)
+        torch.save({"model": decoder.state_dict(), "lessons": taught.state_dict()}, paths.work / f"{name}.pt")
 
-    def keep_if_better() -> None:
+    def keep_answers(name: str) -> None:
+        """`answers` only when they are the best so far."""
         nonlocal best
         seen = dev.glance(dev.Reader(decoder, chat), looked_at)
         print("glance", *(f"{key} {value:.3f}" for key, value in seen.items()), flush=True)
-        if seen["macro f1"] > best:
-            best = seen["macro f1"]
-            keep("answers.pt")
-            train.export(decoder, folder, paths.out)
+        if name == "answers" and seen["macro f1"] <= best:
+            return
+        best = seen["macro f1"]
+        keep(name)
 
-    for name in ("start", "meaning", "answers"):
+    for number, name in enumerate(("start", "meaning", "matching", "answers")):
         path = paths.work / f"{name}.pt"
         if not path.exists():
-            settings = config[name] | shared
+            settings = shared | config[name] | {"seed": config["seed"] + number}
             if name == "start":
                 begin(config, decoder, teacher, chat, learn)
-                keep("start.pt")
+                keep(name)
                 continue
             adam = train.optimizer(decoder, taught, first, settings["rates"])
             if name == "meaning":
                 texts = meaning.select(random.Random(config["seed"]), learn, settings["caps"], settings["fills"])
                 losses = meaning.losses(settings, decoder, taught, chat, texts, teacher, vectors)
-                train.run(settings, decoder, adam, losses, lambda: keep("meaning.pt"))
+                train.run(settings, decoder, adam, losses, partial(keep, name))
             else:
                 losses = answers.losses(settings, decoder, taught, chat, learn, plain, vectors)
-                train.run(settings, decoder, adam, losses, keep_if_better)
+                train.run(settings, decoder, adam, losses, partial(keep_answers, name))
         kept = torch.load(path)
         decoder.load_state_dict(kept["model"])
         taught.load_state_dict(kept["lessons"])
+    before, after = calibrate.calibrate(decoder, dev.Reader(decoder, chat), looked_at)
+    print(f"log loss of p(yes) on what is looked at {before:.3f}, calibrated {after:.3f}", flush=True)
+    train.export(decoder, folder, paths.out)
 
 
 if __name__ == "__main__":

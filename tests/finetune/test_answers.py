@@ -44,6 +44,17 @@ def test_the_forward_pass_is_that_of_transformers_and_rows_do_not_see_each_other
         assert torch.allclose(packed[index, : len(row.ids)], alone, atol=close)
 
 
+def test_frozen_layers_are_not_learned_and_say_the_same(chat, decoder, hate):
+    _, _, rows = drawn(chat, hate, 3, 0.0, 1.0)
+    ids = packing.padded(rows)
+    states, _, _ = network.forward(decoder, ids, frozen=1)
+    assert torch.equal(states[-1], network.forward(decoder, ids)[0][-1])
+    states[-1].sum().backward()
+    first, second = (list(layer.parameters()) for layer in decoder.model.layers[:2])
+    assert all(one.grad is None for one in (*first, *decoder.model.embed_tokens.parameters()))
+    assert all(one.grad is not None for one in second)
+
+
 def test_rows_are_encoded_as_engines_encode_them(chat, hate):
     group, prefix, rows = drawn(chat, hate, 5, 0.0, 1.0)
     assert list(prefix.ids) == list(chat.prefix(group.system))

@@ -20,11 +20,26 @@ def test_look_loss_is_the_attention_that_falls_elsewhere():
     """A row behind a prefix of three tokens: the query at its first token sees four keys, of which two are the line."""
     keys = torch.zeros(1, 1, 5, 4)
     keys[0, 0, 1, 0] = 2 * math.log(3)  # scores are divided by two: attention weights 1, 3, 1, 1 of 6
-    looks = network.Looks(torch.eye(4)[None, None, :1].repeat(1, 3, 2, 1), keys)
+    looks = network.Looks(torch.eye(4)[None, None, :1].repeat(1, 7, 2, 1), keys.repeat(1, 7, 1, 1))
     row = packing.Row((7, 8), (0, 1), 0, (packing.Look(0, 0, ("A1",)), packing.Look(0, 2, ())))
     lost = lessons.look_loss([row], packing.Prefix((2, 5, 6), {"A1": (1, 3)}), looks)
-    assert lost[0].tolist() == pytest.approx([-math.log(4 / 6)])
+    assert lost[0].tolist() == pytest.approx([-math.log(4 / 6)] * len(lessons.HEADS[0]))
     assert lost[2].tolist() == pytest.approx([-math.log(1 / 6)])
+
+
+def test_no_two_kinds_of_parts_share_a_head():
+    heads = [head for some in lessons.HEADS for head in some]
+    assert len(set(heads)) == len(heads)
+
+
+def test_aside_loss_is_what_attention_gives_to_a_policy_before_the_text():
+    """Behind a prefix of three tokens, the text's first token sees itself and the very first one besides two of the policy."""
+    keys = torch.zeros(1, 1, 5, 4)
+    keys[0, 0, 1, 0] = 2 * math.log(3)  # weights 1, 3, 1, 1 for the first query; one more 1 for the second
+    looks = network.Looks(torch.eye(4)[None, None, :1].repeat(1, 1, 2, 1), keys)
+    lost = lessons.aside_loss([packing.Row((7, 8), (0, 0), 1)], looks)
+    assert lost.item() == pytest.approx(-(math.log(2 / 6) + math.log(3 / 7)) / 2)
+    assert lessons.aside_loss([packing.Row((7, 8), (0, 0), 0)], looks).item() == pytest.approx(-math.log(2 / 6))
 
 
 def test_topic_targets_keep_what_is_unknown():

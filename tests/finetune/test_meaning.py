@@ -59,12 +59,20 @@ def test_the_same_states_are_no_distance_from_the_encoder(chat, teacher):
     assert far > 0.5
 
 
+def test_texts_of_which_no_token_ends_with_a_piece_cost_nothing(chat, teacher):
+    """A text that is written otherwise in the prompt (a quotation mark) has no places."""
+    batch = meaning.readings(chat, [tiny.Example('say "no"', "edos")], 200)
+    lesson = teacher.lesson(['say "no"'])
+    assert not batch[0].places
+    assert meaning.word_loss(lesson, batch, torch.randn(1, len(batch[0].row.ids), SIZE)).item() == 0
+
+
 def test_the_stage_learns(chat, teacher, decoder):
     vectors = lessons.Vectors([], np.zeros((0, SIZE), np.float16), np.zeros(SIZE, np.float32))
     taught, settings = lessons.Lessons(SIZE), SETTINGS["meaning"] | FEW | {"steps": 12, "teach": 2}
     losses = meaning.losses(settings, decoder, taught, chat, tiny.EXAMPLES, teacher, vectors)
     first, numbers = next(losses)
-    assert {"topics", "lines", "line_far", "words", "far"} == set(numbers)
+    assert {"topics", "lines", "line_far", "words", "aside", "far"} == set(numbers)
     adam, saved = train.optimizer(decoder, taught, 1, settings["rates"]), []
     train.run(settings, decoder, adam, losses, lambda: saved.append(1))
     losses = meaning.losses(settings, decoder, taught, chat, tiny.EXAMPLES, teacher, vectors)
