@@ -81,15 +81,17 @@ class Classroom:
         return states[self.rows, self.pieces]
 
 
-def classroom(teacher: Teacher, tokenizer: Tokenizer, texts: Sequence[str], longest: int = 96) -> Classroom:
-    """The texts before both models, padded."""
+def classroom(
+    teacher: Teacher, tokenizer: Tokenizer, texts: Sequence[str], before: Sequence[Sequence[int]] = ((),), longest: int = 96
+) -> Classroom:
+    """The texts before both models, padded; before ours, each behind one of the prompts `before` (token ids) in turn."""
     ours, lesson = tokenizer.encode_batch(list(texts), add_special_tokens=False), teacher.lesson(texts, longest)
-    width = max(len(encoding.ids) for encoding in ours)
-    ids = torch.zeros(len(texts), width, dtype=torch.long)
+    given = [[*before[row % len(before)], *encoding.ids] for row, encoding in enumerate(ours)]
+    ids = torch.zeros(len(texts), max(map(len, given)), dtype=torch.long)
     rows, columns, pieces = [], [], []
     for row, (mine, theirs) in enumerate(zip(ours, lesson.encodings, strict=True)):
-        ids[row, : len(mine.ids)] = torch.tensor(mine.ids)
-        for column, piece in enumerate(ends(mine.offsets, theirs.offsets)):
+        ids[row, : len(given[row])] = torch.tensor(given[row])
+        for column, piece in enumerate(ends(mine.offsets, theirs.offsets), len(before[row % len(before)])):
             if piece >= 0:
                 rows.append(row)
                 columns.append(column)
@@ -103,24 +105,36 @@ def size_of(states: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def convert(network: LlamaForCausalLM, teacher: Teacher, room: Classroom, kept: Sequence[int], curved: int) -> list[float]:
+def convert(
+    network: LlamaForCausalLM,
+    teacher: Teacher,
+    room: Classroom,
+    kept: Sequence[int],
+    curved: int,
+    free: torch.Tensor | None = None,
+) -> list[float]:
     """Fill the first `len(kept)` layers from these of the encoder; `curved` neurons keep their GELU, the rest are linear.
 
-    The embeddings must be `Teacher.words`. Returns the mean cosine to the encoder's states after each layer.
+    The embeddings must be `Teacher.words`; what they hold along the axes `free` (width, axes) is neither read nor changed.
+    Returns the mean cosine to the encoder's states after each layer.
     """
+    width = network.config.hidden_size
+    inside = torch.eye(width) if free is None else torch.eye(width) - free @ free.T
     hidden, near = network.model.embed_tokens(room.ids), []
     for index, number in enumerate(kept):
         theirs, ours = teacher.network.encoder.layer[number], network.model.layers[index]
         target = room.theirs(room.lesson.states[kept[index + 1] if index + 1 < len(kept) else number + 1])
-        hidden = _attend(ours, theirs, hidden, room, number, network.config.num_attention_heads)
-        _perceive(ours, theirs, room.ours(hidden), target, curved)
+        hidden = _attend(ours, theirs, hidden, room, number, network.config.num_attention_heads, inside)
+        _perceive(ours, theirs, room.ours(hidden), target, curved, inside)
         hidden = hidden + gated(normal(hidden, ours.post_attention_layernorm.weight), ours.mlp)
-        near.append(functional.cosine_similarity(room.ours(hidden), target).mean().item())
+        near.append(functional.cosine_similarity(room.ours(hidden) @ inside, target).mean().item())
     return near
 
 
-def _attend(ours: nn.Module, theirs: BertLayer, hidden: torch.Tensor, room: Classroom, number: int, heads: int) -> torch.Tensor:
-    """Fit a layer's attention; the states behind it."""
+def _attend(
+    ours: nn.Module, theirs: BertLayer, hidden: torch.Tensor, room: Classroom, number: int, heads: int, inside: torch.Tensor
+) -> torch.Tensor:
+    """Fit a layer's attention; the states behind it. `inside` projects (width, width) to what is read and written."""
     attention, source = ours.self_attn, theirs.attention
     rows, tokens, width = hidden.shape
     ours.input_layernorm.weight.fill_(size_of(room.theirs(room.lesson.states[number])))
@@ -128,24 +142,27 @@ def _attend(ours: nn.Module, theirs: BertLayer, hidden: torch.Tensor, room: Clas
     copied = (*parts, source.self.value.weight, source.self.value.bias)
     matrices = (attention.q_proj, attention.k_proj, attention.v_proj)
     for parameter, value in zip([part for matrix in matrices for part in (matrix.weight, matrix.bias)], copied, strict=True):
-        parameter.copy_(value)
-    inside = normal(hidden, ours.input_layernorm.weight)
+        parameter.copy_(value @ inside if value.ndim == 2 else value)
+    read = normal(hidden, ours.input_layernorm.weight)
     cosines, sines = rotations(torch.arange(tokens), width // heads)
-    split = [linear(inside, matrix).float().view(rows, tokens, heads, -1).transpose(1, 2) for matrix in matrices]
+    split = [linear(read, matrix).float().view(rows, tokens, heads, -1).transpose(1, 2) for matrix in matrices]
     queries, keys, values = split
     queries, keys = turn(queries, cosines, sines), turn(keys, cosines, sines)
     seen = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True).transpose(1, 2).flatten(2)
     weight, bias = ridge(room.ours(seen), room.theirs(room.lesson.attended[number]), source.output.dense.weight, 0.01)
-    attention.o_proj.weight.copy_(weight)
-    attention.o_proj.bias.copy_(bias)
+    attention.o_proj.weight.copy_(inside @ weight)
+    attention.o_proj.bias.copy_(inside @ bias)
     return hidden + linear(seen, attention.o_proj).float()
 
 
-def _perceive(ours: nn.Module, theirs: BertLayer, states: torch.Tensor, target: torch.Tensor, curved: int) -> None:
+def _perceive(
+    ours: nn.Module, theirs: BertLayer, states: torch.Tensor, target: torch.Tensor, curved: int, inside: torch.Tensor
+) -> None:
     """Fit a layer's perceptron to come from `states` to `target` (both tokens, size)."""
     norm, wide, narrow, mlp = theirs.attention.output.LayerNorm, theirs.intermediate.dense, theirs.output.dense, ours.mlp
     ours.post_attention_layernorm.weight.fill_(1.0)
-    read = normal(states, ours.post_attention_layernorm.weight)
+    read = normal(states, ours.post_attention_layernorm.weight) @ inside
+    states = states @ inside
     spread = states.std(-1, unbiased=False)
     gain = norm.weight * (states.pow(2).mean(-1).sqrt() / spread).mean()
     shift = norm.bias - norm.weight * (states.mean(-1) / spread).mean()
@@ -154,16 +171,16 @@ def _perceive(ours: nn.Module, theirs: BertLayer, states: torch.Tensor, target: 
     best = fires.argsort(descending=True)[:curved]
     for parameter in mlp.parameters():
         parameter.zero_()
-    mlp.gate_proj.weight[:curved], mlp.gate_proj.bias[:curved] = SIGMOID * weight[best], SIGMOID * bias[best]
+    mlp.gate_proj.weight[:curved], mlp.gate_proj.bias[:curved] = SIGMOID * weight[best] @ inside, SIGMOID * bias[best]
     mlp.up_proj.bias[:curved] = 1 / SIGMOID
     # the linear neurons read the directions in which a linear map of the state does most
     straight = min(mlp.gate_proj.out_features - curved, states.shape[1])
     mapped, _ = ridge(read, target - states, torch.zeros(target.shape[1], read.shape[1]), 1e-4)
-    axes = torch.linalg.svd(read @ mapped.T, full_matrices=False)[2][:straight] @ mapped
+    axes = torch.linalg.svd(read @ mapped.T, full_matrices=False)[2][:straight] @ mapped @ inside
     behind = slice(curved, curved + len(axes))
     mlp.gate_proj.bias[behind] = OPEN
     mlp.up_proj.weight[behind] = functional.normalize(axes, dim=-1) / functional.silu(torch.tensor(OPEN))
     fired = functional.silu(linear(read, mlp.gate_proj)) * linear(read, mlp.up_proj)
     weight, bias = ridge(fired.float(), target - states, torch.zeros_like(mlp.down_proj.weight), 0.003)
-    mlp.down_proj.weight.copy_(weight)
-    mlp.down_proj.bias.copy_(bias)
+    mlp.down_proj.weight.copy_(inside @ weight)
+    mlp.down_proj.bias.copy_(inside @ bias)

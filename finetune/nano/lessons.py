@@ -16,14 +16,14 @@ from torch.nn import functional
 
 from finetune.nano.network import Looks, normal
 from finetune.nano.packing import Prefix, Row
-from finetune.nano.policies import DOMAIN_NAMES, KIND_NAMES, TOPICS, Stance, coverage, targets
+from finetune.nano.policies import DOMAIN_NAMES, KIND_NAMES, SETS, TOPICS, Stance, coverage, targets
 from finetune.nano.prepare import Example
 from finetune.nano.teacher import SIZE
 
 HEADS = ((0, 1, 2, 3), (4, 5), (6,))
 """The heads of the layer that compares which are taught to look at rules, at exceptions, at escalations."""
-WIDTH = len(DOMAIN_NAMES) + len(TOPICS) + len(KIND_NAMES)
-WEIGHTS = torch.tensor([3.0] * len(DOMAIN_NAMES) + [1.0] * (len(TOPICS) + len(KIND_NAMES)))
+WIDTH = len(DOMAIN_NAMES) + len(TOPICS) + len(KIND_NAMES) + len(SETS)
+WEIGHTS = torch.tensor([2.0] * len(DOMAIN_NAMES) + [1.0] * (len(TOPICS) + len(KIND_NAMES)) + [4.0] * len(SETS))
 
 
 Wholes = tuple[torch.Tensor, torch.Tensor]

@@ -18,6 +18,7 @@ from finetune.nano.stance import (
     HERE,
     KIND_NAMES,
     KINDS,
+    SETS,
     SHIPPED,
     TOPICS,
     WORDS,
@@ -35,8 +36,8 @@ from moderator.policy.library import list_policies, load_policy
 from moderator.policy.model import Escalation, Policy, PolicyException, Rule
 
 __all__ = [
-    "ATTACK", "BANK", "DOMAIN_NAMES", "GRAVE", "HERE", "KINDS", "KIND_NAMES", "SHARES", "SHIPPED", "TOPICS", "WORDS", "Meaning",
-    "Ruling", "Stance", "coverage", "draw_stance", "judge", "lines", "shipped", "targets", "without",
+    "ATTACK", "BANK", "DOMAIN_NAMES", "GRAVE", "HERE", "KINDS", "KIND_NAMES", "SETS", "SHARES", "SHIPPED", "TOPICS", "WORDS",
+    "Meaning", "Ruling", "Stance", "coverage", "draw_stance", "judge", "lines", "shipped", "targets", "without",
 ]  # fmt: skip
 
 SHARES = {

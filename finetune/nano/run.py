@@ -22,12 +22,27 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from finetune.nano import answers, calibrate, conversion, corpus, dev, lessons, meaning, policies, sources, train
+from finetune.nano import (
+    answers,
+    calibrate,
+    conversion,
+    corpus,
+    dev,
+    evidence,
+    lessons,
+    meaning,
+    packing,
+    policies,
+    sources,
+    train,
+)
 from finetune.nano import model as nano
 from finetune.nano import tokenizer as words
 from finetune.nano.prepare import Example
 from finetune.nano.teacher import Teacher
+from moderator.content import Content
 from moderator.engines.chat import ChatTokenizer
+from moderator.prompt import compile_prompt, load_family
 
 
 @dataclass(frozen=True)
@@ -58,16 +73,33 @@ def make_vectors(config: dict, teacher: Teacher, texts: Sequence[str]) -> lesson
     return lessons.Vectors(every, rows, rows[-len(sample) :].astype(np.float32).mean(0))
 
 
+def openings(chat: ChatTokenizer, seed: int, number: int, longest: int) -> list[list[int]]:
+    """Prompts of short policies up to where a text begins, in tokens."""
+    draw, found = random.Random(seed), []
+    while len(found) < number:
+        stance = policies.draw_stance(draw, policies.shipped())
+        compiled = compile_prompt(stance.policy, load_family("nano"))
+        asked = packing.ask(chat, [compiled.ask(Content(id="x", text=text)).label() for text in ("a", "b")])
+        shared = next(place for place, pair in enumerate(zip(*asked, strict=True)) if pair[0] != pair[1])
+        ids = [*chat.prefix(compiled.system), *asked[0][:shared]]
+        if len(ids) <= longest:
+            found.append(ids)
+    return found
+
+
 @torch.no_grad()
 def begin(config: dict, decoder: torch.nn.Module, teacher: Teacher, chat: ChatTokenizer, learn: Sequence[Example]) -> None:
-    """Embeddings and first layers from the encoder."""
+    """Embeddings and first layers from the encoder, and along axes of their own what single words say."""
     chosen, begun = config["start"], chat.tokenizer
     strings = [begun.decode([index], skip_special_tokens=False) for index in range(begun.get_vocab_size())]
-    decoder.model.embed_tokens.weight.copy_(teacher.words(strings))
+    table, weights = teacher.words(strings), torch.from_numpy(evidence.fit(begun, learn))
+    free = evidence.axes(table, weights.shape[1])
+    decoder.model.embed_tokens.weight.copy_(evidence.write(table, free, weights, chosen["evidence"]))
+    decoder.model.norm.weight.fill_(chosen["norm"])
     short = [example.text for example in learn if 20 <= len(example.text) <= 160]
     texts = random.Random(config["seed"]).sample(short, min(chosen["texts"], len(short)))
-    room = conversion.classroom(teacher, begun, texts)
-    near = conversion.convert(decoder, teacher, room, chosen["layers"], chosen["curved"])
+    room = conversion.classroom(teacher, begun, texts, openings(chat, config["seed"], chosen["policies"], chosen["longest"]))
+    near = conversion.convert(decoder, teacher, room, chosen["layers"], chosen["curved"], free)
     print("cosine to the encoder after each layer", *(f"{value:.3f}" for value in near), flush=True)
 
 

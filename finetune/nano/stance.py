@@ -158,10 +158,17 @@ KIND_NAMES = tuple(
         {kind for kinds in FITTING.values() for kind in kinds} | {kind for kinds in KINDS.values() for kind in kinds.values()}
     )
 )
+SETS = (
+    ("hatexplain", "hate"), ("hatexplain", "toxicity"), ("edos", "sexism"), ("misogyny", "sexism"), ("hatemoji", "hate"),
+    ("davidson", "hate"), ("davidson", "toxicity"), ("convabuse", "harassment"), ("toxic-spans", "harassment"),
+    ("toxic-spans", "toxicity"), ("sms-spam", "spam"), ("youtube-spam", "spam"), ("ailuminate", "dangerous"),
+    ("ailuminate", "sexual"),
+)  # fmt: skip
+"""Sets with a domain that they label both ways, each by its own lights: what one of them calls hate, another may not."""
 
 
 def targets(example: Example) -> tuple[float, ...]:
-    """1 broken, 0 not, -1 unknown: for each domain, each topic, and each kind of excuse or doubt."""
+    """1 broken, 0 not, -1 unknown: for each domain, each topic, each kind of excuse or doubt, each of `SETS`."""
     found = set(example.domains)
     vague = {topic.split(".")[0] for topic in example.broken if topic.endswith(".any")}
     if "sexism" in found:
@@ -172,22 +179,23 @@ def targets(example: Example) -> tuple[float, ...]:
         domain = topic.split(".")[0]
         row.append(1.0 if topic in example.broken else -1.0 if {domain, topic} & unknown or domain in vague else 0.0)
     kinds = {ALSO.get(example.excused, example.excused), example.excused, "thread" if example.doubt else ""}
-    return (*row, *(float(kind in kinds) for kind in KIND_NAMES))
+    own = [row[DOMAIN_NAMES.index(domain)] if source == example.source else -1.0 for source, domain in SETS]
+    return (*row, *(float(kind in kinds) for kind in KIND_NAMES), *own)
 
 
 def coverage(stance: Stance) -> dict[str, tuple[float, ...]]:
     """For each part of a policy, what it is about, in the order of `targets`; -1 for what a rule is near to, or for all that a
-    test may touch."""
-    found = {}
+    test may touch, and for `SETS`."""
+    found, sets = {}, [-1.0] * len(SETS)
     for name, meaning in stance.rules.items():
         domains = {topic.split(".")[0] for topic in meaning.covers}
         none = -1.0 if meaning.test else 0.0
         row = [1.0 if domain in domains else none for domain in DOMAIN_NAMES]
         row += [1.0 if topic in meaning.covers else -1.0 if topic in meaning.near else none for topic in TOPICS]
-        found[name] = (*row, *(0.0 for _ in KIND_NAMES))
+        found[name] = (*row, *(0.0 for _ in KIND_NAMES), *sets)
     for name, kind in stance.kinds.items():
         kinds = {kind, ALSO.get(kind, kind)}
-        found[name] = (*(0.0 for _ in (*DOMAIN_NAMES, *TOPICS)), *(float(one in kinds) for one in KIND_NAMES))
+        found[name] = (*(0.0 for _ in (*DOMAIN_NAMES, *TOPICS)), *(float(one in kinds) for one in KIND_NAMES), *sets)
     return found
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from finetune.nano import conversion, network
+from finetune.nano import conversion, evidence, network
 from tests.finetune import tiny
 
 TEXTS = [f"{one} {other}" for one in tiny.TEXTS for other in tiny.TEXTS]
@@ -57,6 +57,28 @@ def test_converted_layers_come_near_to_the_encoder(teacher, pieces, decoder):
     reached = conversion.convert(decoder, teacher, room, (0, 1), 96)
     assert near() == pytest.approx(reached[-1], abs=1e-3)
     assert reached[-1] > max(0.9, before + 0.05)
+
+
+@torch.no_grad()
+def test_what_stands_along_free_axes_goes_through_untouched(teacher, pieces, decoder):
+    strings = [pieces.decode([index], skip_special_tokens=False) for index in range(tiny.VOCABULARY)]
+    table = teacher.words(strings)
+    free = evidence.axes(table, 3)
+    decoder.model.embed_tokens.weight.copy_(evidence.write(table, free, torch.randn(len(table), 3), 1.0))
+    room = conversion.classroom(teacher, pieces, TEXTS, [[5, 6, 7], [8]])
+    reached = conversion.convert(decoder, teacher, room, (0, 1), 96, free)
+    states, _, _ = network.forward(decoder, room.ids, None, 2)
+    assert states[2] @ free == pytest.approx(states[0] @ free, abs=1e-3)
+    assert (states[2] - states[0]).abs().max() > 0.1
+    assert reached[-1] > 0.8
+
+
+def test_a_classroom_behind_prompts_pairs_the_same_tokens(teacher, pieces):
+    alone = conversion.classroom(teacher, pieces, ["you are a fool", "what a lovely day"])
+    behind = conversion.classroom(teacher, pieces, ["you are a fool", "what a lovely day"], [[5, 6, 7], [8]])
+    assert behind.ids[0, :3].tolist() == [5, 6, 7]
+    assert alone.ours(alone.ids).tolist() == behind.ours(behind.ids).tolist()
+    assert alone.pieces == behind.pieces
 
 
 def test_a_classroom_pairs_tokens_of_one_text(teacher, pieces):

@@ -13,7 +13,7 @@ from finetune.nano import lessons, network, packing, policies, prepare
 from finetune.nano.teacher import SIZE
 from tests.finetune import tiny
 
-NAMES = (*policies.DOMAIN_NAMES, *policies.TOPICS, *policies.KIND_NAMES)
+NAMES = (*policies.DOMAIN_NAMES, *policies.TOPICS, *policies.KIND_NAMES, *policies.SETS)
 
 
 def test_look_loss_is_the_attention_that_falls_elsewhere():

@@ -47,7 +47,7 @@ def test_every_exception_of_a_shipped_policy_has_a_kind(known):
 
 
 def test_topic_targets_keep_what_is_unknown():
-    names = (*stances.DOMAIN_NAMES, *stances.TOPICS, *stances.KIND_NAMES)
+    names = (*stances.DOMAIN_NAMES, *stances.TOPICS, *stances.KIND_NAMES, *stances.SETS)
     found = stances.targets(replace(SEXIST, unsure=topics("harassment"), excused="correction"))
     row = dict(zip(names, found, strict=True))
     assert (row["hate"], row["sexism.derogate"], row["harassment"], row["spam"]) == (1.0, 1.0, -1.0, 0.0)
@@ -55,7 +55,7 @@ def test_topic_targets_keep_what_is_unknown():
 
 
 def test_a_rule_is_about_what_it_covers_and_silent_on_what_it_is_near_to(hate):
-    names = (*stances.DOMAIN_NAMES, *stances.TOPICS, *stances.KIND_NAMES)
+    names = (*stances.DOMAIN_NAMES, *stances.TOPICS, *stances.KIND_NAMES, *stances.SETS)
     found = {name: dict(zip(names, row, strict=True)) for name, row in stances.coverage(hate).items()}
     assert (found["H3"]["hate.slur"], found["H3"]["hate.dehumanise"], found["H3"]["spam.promote"]) == (1.0, -1.0, 0.0)
     assert (found["X1"]["quoted"], found["X1"]["hate.slur"]) == (1.0, 0.0)
@@ -118,6 +118,6 @@ def test_a_topic_may_be_open_while_the_rest_of_its_domain_is_not(hate):
     threats = Stance(hate.policy.slice(["H1"]), {"H1": hate.rules["H1"]}, {})
     assert judge(slurs, open_slur) is None
     assert judge(threats, open_slur).label == "no"
-    names = (*stances.DOMAIN_NAMES, *stances.TOPICS, *stances.KIND_NAMES)
+    names = (*stances.DOMAIN_NAMES, *stances.TOPICS, *stances.KIND_NAMES, *stances.SETS)
     row = dict(zip(names, stances.targets(open_slur), strict=True))
     assert (row["hate.slur"], row["hate.threat"], row["hate"]) == (-1.0, 0.0, 0.0)
