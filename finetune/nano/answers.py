@@ -11,12 +11,13 @@ from transformers import LlamaForCausalLM
 
 from finetune.nano import augment, lessons, network, packing, policies
 from finetune.nano.prepare import Example
+from finetune.nano.tokenizer import LABELS, check_labels
 from finetune.nano.topical import Cosines
 from finetune.nano.train import Loss
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import load_family
 
-NAMES = {packing.LABEL: "label", packing.ID: "id", packing.REST: "rest", packing.HEAD: "head"}
+NAMES = {packing.LABEL: "said", packing.ID: "id", packing.REST: "rest", packing.HEAD: "head"}
 
 
 def losses(
@@ -57,7 +58,7 @@ def group_loss(
     lines, far = lessons.line_loss(taught, vectors, stance, prefix, before, config["first"], config["depth"])
     parts: dict[str, list[torch.Tensor]] = {}
     for batch in packing.batches(rows, config["tokens"]):
-        for name, values in batch_losses(config, decoder, taught, prefix, past, batch).items():
+        for name, values in batch_losses(config, decoder, taught, chat, prefix, past, batch).items():
             parts.setdefault(name, []).append(values)
     means = {name: torch.cat(values).mean() for name, values in parts.items() if sum(map(len, values))}
     loss = sum(weights[name.rstrip("0123456789")] * value for name, value in means.items())
@@ -69,20 +70,39 @@ def batch_losses(
     config: dict,
     decoder: LlamaForCausalLM,
     taught: lessons.Lessons,
+    chat: ChatTokenizer,
     prefix: packing.Prefix,
     past: network.Past,
     batch: Sequence[packing.Row],
 ) -> dict[str, torch.Tensor]:
-    """What each token, each content and each look loses, by name."""
+    """What each token, each content and each look loses, by name.
+
+    `label` is over the labels alone, as serving reads them; the tokens of an answer, its label among them (`said`), are over
+    the whole vocabulary, and only where the answer goes on behind its label: that projection costs as much as all layers.
+    """
     states, _, looks = network.forward(decoder, packing.padded(batch), past, frozen=config["frozen"])
-    places = [(index, place, kind) for index, row in enumerate(batch) for place, kind in enumerate(row.kinds) if kind]
-    row, place, kinds = (torch.tensor(column) for column in zip(*places, strict=True))
-    wanted = torch.tensor([batch[index].ids[column] for index, column, _ in places])
-    each = functional.cross_entropy(network.last(decoder, states[-1][row, place - 1]), wanted, reduction="none")
-    parts = {name: each[kinds == kind] for kind, name in NAMES.items()}
+    parts = {"label": label_loss(decoder, chat, states[-1], batch)}
+    places = [(index, place, kind) for index, row in enumerate(batch) for place, kind in enumerate(row.written) if kind]
+    if places:
+        row, place, kinds = (torch.tensor(column) for column in zip(*places, strict=True))
+        wanted = torch.tensor([batch[index].ids[column] for index, column, _ in places])
+        each = functional.cross_entropy(network.last(decoder, states[-1][row, place - 1]), wanted, reduction="none")
+        parts |= {name: each[kinds == kind] for kind, name in NAMES.items()}
     wholes = packing.wholes(batch, states, config["first"], config["depth"])
     topics = lessons.content_loss(taught, [one.example for one in batch], wholes)
     parts["topics"] = topics.expand(len(batch))
     for part, values in lessons.look_loss(batch, prefix, looks[config["depth"]]).items():
         parts[f"look{part}"] = values
     return parts
+
+
+def label_loss(
+    decoder: LlamaForCausalLM, chat: ChatTokenizer, states: torch.Tensor, batch: Sequence[packing.Row]
+) -> torch.Tensor:
+    """Minus the log of the probability of each row's label among all labels."""
+    known = check_labels(chat.tokenizer)
+    labels = [known[label] for label in LABELS]
+    read = states[torch.arange(len(batch)), torch.tensor([row.read for row in batch])]
+    inside = network.normal(read, decoder.model.norm.weight)
+    wanted = torch.tensor([labels.index(row.ids[row.read + 1]) for row in batch])
+    return functional.cross_entropy(functional.linear(inside, decoder.lm_head.weight[labels]), wanted, reduction="none")

@@ -46,6 +46,11 @@ class Row:
     looks: tuple[Look, ...] = ()
     example: Example | None = None
 
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The kinds of the tokens of an answer that goes on behind its label; none of one that is cut there."""
+        return () if self.kinds[-1:] == (LABEL,) else self.kinds
+
 
 def encode_prefix(chat: ChatTokenizer, system: str, parts: Sequence[str]) -> Prefix:
     """The system turn; `parts` are the ids that begin a line of it."""

@@ -83,6 +83,23 @@ def test_looks_point_at_what_the_label_follows_from(chat, hate):
     assert chat.tokenizer.decode([row.ids[at_id.place + 1]]) == "H"
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("cut", [0.0, 1.0])
+def test_the_label_is_learned_among_the_labels_and_the_rest_where_an_answer_goes_on(chat, decoder, hate, cut):
+    _, prefix, rows = drawn(chat, hate, 3, 0.0, cut)
+    _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
+    states, _, _ = network.forward(decoder, packing.padded(rows), past)
+    lost = answers.label_loss(decoder, chat, states[-1], rows)
+    labels = dev.Reader(decoder, chat).labels
+    for index, row in enumerate(rows):
+        chances = network.last(decoder, states[-1][index, row.read])[labels].log_softmax(-1)
+        assert lost[index].item() == pytest.approx(-chances[labels.index(row.ids[row.read + 1])].item(), abs=1e-4)
+    settings = SETTINGS["answers"] | FEW
+    parts = answers.batch_losses(settings, decoder, lessons.Lessons(SIZE), chat, prefix, past, rows)
+    assert parts["label"].tolist() == pytest.approx(lost.tolist())
+    assert ({"said", "rest"} <= set(parts)) is (cut == 0.0)
+
+
 def test_a_content_as_a_whole_is_read_without_its_padding_and_answer():
     states = [torch.zeros(2, 4, 3), torch.arange(24.0).view(2, 4, 3), torch.arange(24.0).view(2, 4, 3) * 10]
     mean, read = packing.wholes([packing.Row((5, 6, 7), (), 1), packing.Row((5, 6, 7, 8), (), 3)], states, 1, 2)
