@@ -4,7 +4,7 @@
 #   evals/public.sh DATA ENGINE OUT      e.g.  evals/public.sh ~/sets nano build/public
 #
 # DATA/hatexplain, DATA/edos, ... as their publishers lay them out (`moderator eval prepare --help`). Runs are taken up where they
-# stopped. Suites, runs and pages stay in OUT; the Markdown holds no text of any post.
+# stopped. Suites, runs and pages stay in OUT; the Markdown holds no text of any post. MODERATOR and PYTHON may name the programs.
 set -euo pipefail
 data=$1 engine=$2 out=$3 here=$(dirname "$0")
 moderator=${MODERATOR:-moderator}

@@ -55,7 +55,7 @@ def fit(tokenizer: Tokenizer, examples: Sequence[Example]) -> np.ndarray:
             continue
         given = bags(tokenizer, words, [one.text for one, _ in known])
         model = LogisticRegression(class_weight="balanced", C=2.0, solver="liblinear").fit(given, signs)
-        weights = model.coef_[0] / np.sqrt((given.multiply(given > 0).sign() @ model.coef_[0] ** 2).sum() / given.nnz)
+        weights = model.coef_[0] / np.sqrt((given.sign() @ model.coef_[0] ** 2).sum() / given.nnz)
         found[:, column] = weights.clip(-MOST, MOST)[words]
     return found
 
