@@ -2,8 +2,8 @@
 
 `python finetune/nano/run.py --data DATA --pretrain TEXTS --teacher ENCODER --out FOLDER`
 
-Every stage leaves a file in `--work`; a stage whose file is there is skipped, so that a run can be taken up again. What comes out is
-calibrated at the end.
+Every stage leaves a file in `--work`; a stage whose file is there is skipped, so that a run can be taken up again.
+What comes out is calibrated at the end.
 """
 
 from __future__ import annotations
@@ -121,18 +121,20 @@ def main(config: dict, paths: Paths) -> None:
     decoder, taught = nano.build(config["shape"], config["seed"]), lessons.Lessons(config["shape"]["hidden_size"])
     first = len(config["start"]["layers"])
     shared = {"first": first, "depth": first + 1}
-    best = dict.fromkeys(("matching", "answers"), -1.0)
+    best = -1.0
 
     def keep(name: str) -> None:
         torch.save({"model": decoder.state_dict(), "lessons": taught.state_dict()}, paths.work / f"{name}.pt")
 
     def keep_answers(name: str) -> None:
         """`matching` as it is now; `answers` only when they are the best of their stage so far."""
+        nonlocal best
         seen = dev.glance(dev.Reader(decoder, chat), looked_at)
         print("glance", *(f"{key} {value:.3f}" for key, value in seen.items()), flush=True)
-        if name == "answers" and seen["macro f1"] <= best[name]:
-            return
-        best[name] = seen["macro f1"]
+        if name == "answers":
+            if seen["macro f1"] <= best:
+                return
+            best = seen["macro f1"]
         keep(name)
 
     for number, name in enumerate(("start", "meaning", "matching", "answers")):
