@@ -81,7 +81,9 @@ def batch_losses(
     the whole vocabulary, and only where the answer goes on behind its label: that projection costs as much as all layers.
     """
     states, _, looks = network.forward(decoder, packing.padded(batch), past, frozen=config["frozen"])
-    parts = {"label": label_loss(decoder, chat, states[-1], batch)}
+    said = {index: label for label, index in check_labels(chat.tokenizer).items()}
+    read = states[-1][torch.arange(len(batch)), torch.tensor([row.read for row in batch])]
+    parts = {"label": label_loss(decoder, chat, read, [said[row.ids[row.read + 1]] for row in batch])}
     places = [(index, place, kind) for index, row in enumerate(batch) for place, kind in enumerate(row.written) if kind]
     if places:
         row, place, kinds = (torch.tensor(column) for column in zip(*places, strict=True))
@@ -91,18 +93,15 @@ def batch_losses(
     wholes = packing.wholes(batch, states, config["first"], config["depth"])
     topics = lessons.content_loss(taught, [one.example for one in batch], wholes)
     parts["topics"] = topics.expand(len(batch))
-    for part, values in lessons.look_loss(batch, prefix, looks[config["depth"]]).items():
+    for part, values in lessons.look_loss(batch, prefix, looks[config["compare"]]).items():
         parts[f"look{part}"] = values
     return parts
 
 
-def label_loss(
-    decoder: LlamaForCausalLM, chat: ChatTokenizer, states: torch.Tensor, batch: Sequence[packing.Row]
-) -> torch.Tensor:
-    """Minus the log of the probability of each row's label among all labels."""
+def label_loss(decoder: LlamaForCausalLM, chat: ChatTokenizer, read: torch.Tensor, labels: Sequence[str]) -> torch.Tensor:
+    """Minus the log of the probability of each label among all, from the states (rows, width) where they are read."""
     known = check_labels(chat.tokenizer)
-    labels = [known[label] for label in LABELS]
-    read = states[torch.arange(len(batch)), torch.tensor([row.read for row in batch])]
     inside = network.normal(read, decoder.model.norm.weight)
-    wanted = torch.tensor([labels.index(row.ids[row.read + 1]) for row in batch])
-    return functional.cross_entropy(functional.linear(inside, decoder.lm_head.weight[labels]), wanted, reduction="none")
+    rows = network.lookup(decoder.lm_head.weight, torch.tensor([known[label] for label in LABELS]))
+    logits = functional.linear(inside, rows)
+    return functional.cross_entropy(logits, torch.tensor([LABELS.index(label) for label in labels]), reduction="none")

@@ -160,10 +160,14 @@ def answer(draw: random.Random, question: Question, stance: Stance, example: Exa
         kind = 0 if group == 1 else 1 if found[2].startswith("X") else 2
         if ruling.sure or group == 2:
             marks.append(Mark(*found.span(group), found[group], kind))
-    meant = ruling.rules if ruling.sure else stance.about(example)
-    points = (meant, ruling.exceptions, ruling.escalations)
     short = form.mode == "fast" and draw.random() < cut
-    return Item(example, question.label(), text, (start, start + len(ruling.label)), tuple(marks), points, short)
+    label = (start, start + len(ruling.label))
+    return Item(example, question.label(), text, label, tuple(marks), points(stance, example, ruling), short)
+
+
+def points(stance: Stance, example: Example, ruling: Ruling) -> tuple[tuple[str, ...], ...]:
+    """The rules, exceptions and escalations that the label follows from."""
+    return (ruling.rules if ruling.sure else stance.about(example), ruling.exceptions, ruling.escalations)
 
 
 def settled(stance: Stance, example: Example) -> Ruling | None:
@@ -239,20 +243,27 @@ def make_group(
     return group_of(draw, stance, judged, family, reasoned, cut) if judged else None
 
 
+def twin(draw: random.Random, stance: Stance, judged: Sequence[tuple[Example, Ruling]], closeness: Closeness) -> Stance | None:
+    """The policy without the rule that most of the contents break, and as often as not with one instead that others of them
+    break; None where no rule is broken."""
+    broken = Counter(rule for _, ruling in judged if ruling.label == "yes" and ruling.sure for rule in ruling.rules[:1])
+    if not broken:
+        return None
+    lost = broken.most_common(1)[0][0]
+    kept = Counter(topic for example, ruling in judged if ruling.label in ("no", "none") for topic in example.broken)
+    wanted = draw.choices(list(kept), list(kept.values()))[0] if kept and draw.random() < 0.9 else ""
+    return policies.without(draw, stance, lost, wanted, closeness)
+
+
 def make_twins(
     draw: random.Random, pools: Pools, stance: Stance, family: Family, size: int, reasoned: float, cut: float,
     elsewhere: float, closeness: Closeness,
 ) -> list[Group]:  # fmt: skip
-    """Two groups with the same contents: the second policy lacks a rule that many of them break, and has one instead, as often
-    as not, that others of them break. One group where no rule is broken."""
+    """Two groups with the same contents, the second under the policy's `twin`. One group where no rule is broken."""
     judged = contents(draw, pools, stance, size, elsewhere, share_of(stance))
-    broken = Counter(rule for _, ruling in judged if ruling.label == "yes" and ruling.sure for rule in ruling.rules[:1])
-    if not broken:
+    less = twin(draw, stance, judged, closeness)
+    if not less:
         return [group] if (group := make_group(draw, pools, stance, family, size, reasoned, cut, elsewhere)) else []
-    lost = broken.most_common(1)[0][0]
-    kept = Counter(topic for example, ruling in judged if ruling.label in ("no", "none") for topic in example.broken)
-    wanted = draw.choices(list(kept), list(kept.values()))[0] if kept and draw.random() < 0.9 else ""
-    less = policies.without(draw, stance, lost, wanted, closeness)
     both = [(example, ruling, other) for example, ruling in judged if (other := settled(less, example))]
     for example, ruling, other in both:
         pools.note(example, ruling)

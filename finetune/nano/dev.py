@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -93,7 +94,7 @@ def by_set(examples: Sequence[Example], size: int = 400) -> Iterator[tuple[str, 
 
 def glance(reader: Reader, examples: Sequence[Example], size: int = 200) -> dict[str, float]:
     """By set: ranking and macro F1 under the set's policy; `deleted`: share of flagged that stay so without their rules."""
-    scores, found, stay, flagged = [], {}, 0, 0
+    scores, found = [], {}
     for source, stance, known in by_set(examples, size):
         truth = np.array([ruling.label == "yes" for _, ruling in known])
         if not 0 < truth.sum() < len(truth):
@@ -102,9 +103,26 @@ def glance(reader: Reader, examples: Sequence[Example], size: int = 200) -> dict
         found[f"{source} auroc"] = float(roc_auc_score(truth, chances))
         scores.append(f1_score(truth, chances >= 0.5, average="macro"))
         found[f"{source} f1"] = float(scores[-1])
-        for rules in {ruling.rules for (_, ruling), p in zip(known, chances, strict=True) if ruling.rules and p >= 0.5}:
-            kept = [rule.id for rule in stance.policy.rules if rule.id not in rules]
-            chosen = [one for (one, ruling), p in zip(known, chances, strict=True) if ruling.rules == rules and p >= 0.5]
-            flagged += len(chosen)
-            stay += int((yes(reader.read(stance.policy.slice(kept), chosen)) >= 0.5).sum())
-    return found | {"macro f1": float(np.mean(scores)), "deleted, still flagged": stay / max(1, flagged)}
+    pairs = [pair for stance in policies.shipped() for pair in deleted(reader, stance, examples)]
+    stay = [without >= 0.5 for whole, without in pairs if whole >= 0.5]
+    return found | {
+        "macro f1": float(np.mean(scores)),
+        "flagged": len(stay),
+        "deleted, still flagged": float(np.mean(stay or [0])),
+    }
+
+
+def deleted(reader: Reader, stance: Stance, examples: Sequence[Example], size: int = 60) -> Iterator[tuple[float, float]]:
+    """p(yes) of violations under the policy, and without the rules that they are known to break, where they break no other."""
+    by_rules: dict[tuple[str, ...], list[Example]] = {}
+    for example, ruling in settled(stance, examples):
+        if ruling.label == "yes" and ruling.sure:
+            by_rules.setdefault(ruling.rules, []).append(example)
+    for rules, some in by_rules.items():
+        kept = {name: meaning for name, meaning in stance.rules.items() if name not in rules}
+        if not kept:
+            continue
+        less = replace(stance, policy=stance.policy.slice(list(kept)), rules=kept)
+        chosen = [example for example, ruling in settled(less, some) if ruling.label == "no"][:size]
+        if chosen:
+            yield from zip(*(yes(reader.read(one.policy, chosen)).tolist() for one in (stance, less)), strict=True)

@@ -29,9 +29,32 @@ class Looks:
         return Looks(self.queries[::step], self.keys[::step])
 
 
+class _Lookup(torch.autograd.Function):
+    """Rows of a table; their gradient goes straight into the table's. Autograd would fill a table of zeros for every call."""
+
+    @staticmethod
+    def forward(ctx, table: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        ctx.table = table
+        ctx.save_for_backward(ids)
+        return table[ids]
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[None, None]:
+        if ctx.table.grad is None:
+            ctx.table.grad = torch.zeros_like(ctx.table)
+        (ids,) = ctx.saved_tensors
+        ctx.table.grad.index_add_(0, ids.flatten(), gradient.flatten(0, -2))
+        return None, None
+
+
+def lookup(table: nn.Parameter, ids: torch.Tensor) -> torch.Tensor:
+    """Rows (*ids, width) of embeddings; a backward pass adds to `table.grad`, and `torch.autograd.grad` sees nothing of it."""
+    return _Lookup.apply(table, ids)
+
+
 def rotations(positions: torch.Tensor, size: int, theta: float = 10000.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines of rotary positions (Su et al. 2021), each (tokens, size)."""
-    angles = positions.float()[:, None] * theta ** (-torch.arange(0, size, 2).float() / size)
+    """Cosines and sines of rotary positions (Su et al. 2021), each (*positions, size)."""
+    angles = positions.float()[..., None] * theta ** (-torch.arange(0, size, 2).float() / size)
     return torch.cat((angles, angles), -1).cos(), torch.cat((angles, angles), -1).sin()
 
 
@@ -68,37 +91,82 @@ def forward(
     attention keeps padding from what is before it. Only the first `depth` layers run; the embeddings and the first `frozen`
     layers are not learned, which saves their backward pass.
     """
-    config = network.config
-    rows, tokens = ids.shape
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+        hidden = lookup(network.model.embed_tokens.weight, ids)
+    return climb(network, hidden, past, range(len(network.model.layers))[:depth], frozen)
+
+
+def climb(
+    network: LlamaForCausalLM,
+    hidden: torch.Tensor,
+    past: Past | None,
+    layers: range,
+    frozen: int = 0,
+    places: torch.Tensor | None = None,
+) -> tuple[list[torch.Tensor], Past, list[Looks]]:
+    """As `forward`, over some layers, from the states (rows, tokens, width) before the first of them; `past` is of the same.
+
+    With `places` (one of each row) the last layer runs for these alone, and its states are (rows, 1, width); the layers before
+    it are learned through these places and what they look at: other tokens get their states, which nothing is learned from.
+    """
+    learned, states, cache, looks = torch.is_grad_enabled(), [hidden], [], []
     before = past[0][0].shape[2] if past else 0
-    size, groups = config.head_dim, config.num_attention_heads // config.num_key_value_heads
-    cosines, sines = (part.to(WORKING) for part in rotations(torch.arange(before, before + tokens), size))
-    mask = torch.ones(tokens, before + tokens, dtype=torch.bool).tril(before)
-    learned = torch.is_grad_enabled()
-    with torch.set_grad_enabled(learned and not frozen):
-        hidden = network.model.embed_tokens(ids)
-    states, cache, looks = [hidden], [], []
-    for index, layer in enumerate(network.model.layers[:depth]):
-        with torch.set_grad_enabled(learned and index >= frozen):
-            attention = layer.self_attn
-            inside = normal(hidden, layer.input_layernorm.weight)
-            queries, keys, values = (
-                linear(inside, matrix).view(rows, tokens, -1, size).transpose(1, 2)
-                for matrix in (attention.q_proj, attention.k_proj, attention.v_proj)
-            )
-            queries, keys = turn(queries, cosines, sines), turn(keys, cosines, sines)
-            cache.append((keys, values))
-            if past:
-                keys = torch.cat((past[index][0].expand(rows, -1, -1, -1), keys), 2)
-                values = torch.cat((past[index][1].expand(rows, -1, -1, -1), values), 2)
-            looks.append(Looks(queries, keys))
-            mixed = functional.scaled_dot_product_attention(
-                queries, keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1), attn_mask=mask
-            )
-            hidden = hidden + linear(mixed.transpose(1, 2).flatten(2), attention.o_proj).float()
-            hidden = hidden + gated(normal(hidden, layer.post_attention_layernorm.weight), layer.mlp)
-            states.append(hidden)
+    every, rows = torch.arange(hidden.shape[1])[None], torch.arange(len(hidden))
+    for index, number in enumerate(layers):
+        behind = past[index] if past else None
+        if places is not None:
+            with torch.no_grad():
+                rest = None if number == layers[-1] else _layer(network, number, hidden, behind, before, every)[0]
+            hidden, pair, look = _layer(network, number, hidden, behind, before, places[:, None])
+            # queries where tokens stand, so that looks are read one way
+            spread = look.queries.new_zeros(len(rows), look.queries.shape[1], every.shape[1], look.queries.shape[3])
+            spread[rows, :, places] = look.queries[:, :, 0]
+            look = Looks(spread, look.keys)
+            if rest is not None:
+                hidden = rest.index_put((rows, places), hidden[:, 0])
+        else:
+            with torch.set_grad_enabled(learned and number >= frozen):
+                hidden, pair, look = _layer(network, number, hidden, behind, before, every)
+        states.append(hidden)
+        cache.append(pair)
+        looks.append(look)
     return states, cache, looks
+
+
+def _layer(
+    network: LlamaForCausalLM,
+    number: int,
+    hidden: torch.Tensor,
+    past: tuple[torch.Tensor, torch.Tensor] | None,
+    before: int,
+    asking: torch.Tensor,
+) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], Looks]:
+    """One layer for the tokens `asking` (rows or 1, tokens) of each row: their states; keys and values of all; the look."""
+    config, layer = network.config, network.model.layers[number]
+    size, groups = config.head_dim, config.num_attention_heads // config.num_key_value_heads
+    rows, tokens, _ = hidden.shape
+    inside = normal(hidden, layer.input_layernorm.weight)
+    if len(asking) > 1 or asking.shape[1] < tokens:
+        hidden = hidden[torch.arange(rows)[:, None], asking]
+        asked = inside[torch.arange(rows)[:, None], asking]
+    else:
+        asked = inside
+    attention = layer.self_attn
+    queries, keys, values = (
+        linear(read, matrix).view(rows, read.shape[1], -1, size).transpose(1, 2)
+        for read, matrix in ((asked, attention.q_proj), (inside, attention.k_proj), (inside, attention.v_proj))
+    )
+    cosines, sines = (part.to(WORKING) for part in rotations(torch.arange(before, before + tokens), size))
+    keys = turn(keys, cosines, sines)
+    queries = turn(queries, cosines[asking][:, None], sines[asking][:, None])
+    pair = (keys, values)
+    if past:
+        keys, values = (torch.cat((old.expand(rows, -1, -1, -1), new), 2) for old, new in zip(past, pair, strict=True))
+    mask = torch.arange(before + tokens) <= before + asking[:, None, :, None]
+    wide = [part.repeat_interleave(groups, 1) if groups > 1 else part for part in (keys, values)]
+    mixed = functional.scaled_dot_product_attention(queries, *wide, attn_mask=mask)
+    hidden = hidden + linear(mixed.transpose(1, 2).flatten(2), attention.o_proj).float()
+    return hidden + gated(normal(hidden, layer.post_attention_layernorm.weight), layer.mlp), pair, Looks(queries, keys)
 
 
 def last(network: LlamaForCausalLM, hidden: torch.Tensor) -> torch.Tensor:

@@ -32,6 +32,15 @@ Key = tuple
 Bucket = tuple[Sequence[Example], Iterator[Example]]
 
 
+def need(signs: Counter[str], towards: str) -> float:
+    """How welcome another `yes` (or another label) of a source is: 1, and nearly nothing once it has too many."""
+    if not towards:
+        return 1.0
+    share = (signs["yes"] + 42) / (signs.total() + 100)
+    room = (0.52 - share) / 0.12 if towards == "yes" else (share - 0.30) / 0.12
+    return min(1.0, max(0.03, room))
+
+
 def endless(make: Callable[[], Example]) -> Iterator[Example]:
     while True:
         yield make()
@@ -99,17 +108,8 @@ class Pools:
 
     def take(self, keys: Sequence[Key], towards: str = "") -> Example:
         """An example of these buckets, large ones more often, but less than their size says, and those that need the sign."""
-        weights = [len(self.buckets[key][0]) ** 0.75 * self.need(key[0], towards) for key in keys]
+        weights = [len(self.buckets[key][0]) ** 0.75 * need(self.signs[key[0]], towards) for key in keys]
         return next(self.buckets[self.draw.choices(keys, weights)[0]][1])
-
-    def need(self, source: str, towards: str) -> float:
-        """How welcome another `yes` (or another label) of this source is: 1, and nearly nothing once it has too many."""
-        if not towards:
-            return 1.0
-        signs = self.signs[source]
-        share = (signs["yes"] + 42) / (signs.total() + 100)
-        room = (0.52 - share) / 0.12 if towards == "yes" else (share - 0.30) / 0.12
-        return min(1.0, max(0.03, room))
 
     def note(self, example: Example, ruling: Ruling) -> None:
         """Count a label that was given."""
@@ -172,7 +172,7 @@ class Choice:
 
     def source(self, draw: random.Random, towards: str) -> str:
         """A source of violations; empty where there is none."""
-        weights = [amount * self.pools.need(name, towards) for name, amount in self.reach.items()]
+        weights = [amount * need(self.pools.signs[name], towards) for name, amount in self.reach.items()]
         return draw.choices(list(self.reach), weights)[0] if weights else ""
 
     def breaking(self, draw: random.Random) -> Example | None:

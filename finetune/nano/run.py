@@ -12,7 +12,7 @@ import argparse
 import pickle
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from transformers import LlamaForCausalLM
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -33,7 +34,10 @@ from finetune.nano import (
     lessons,
     meaning,
     packing,
+    pairing,
     policies,
+    recognition,
+    shelf,
     sources,
     train,
 )
@@ -41,6 +45,7 @@ from finetune.nano import model as nano
 from finetune.nano import tokenizer as words
 from finetune.nano.prepare import Example
 from finetune.nano.teacher import Teacher
+from finetune.nano.topical import Cosines
 from moderator.content import Content
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import compile_prompt, load_family
@@ -104,8 +109,99 @@ def begin(config: dict, decoder: torch.nn.Module, teacher: Teacher, chat: ChatTo
     print("cosine to the encoder after each layer", *(f"{value:.3f}" for value in near), flush=True)
 
 
-def main(config: dict, paths: Paths) -> None:
-    """Prepare, tokenizer, start, meaning, matching, answers, calibration."""
+@dataclass
+class Recipe:
+    """What the stages share: data, encoder, the decoder that is trained, the readers that are thrown away."""
+
+    config: dict
+    paths: Paths
+    teacher: Teacher
+    learn: list[Example]
+    looked_at: list[Example]
+    plain: list[str]
+    vectors: lessons.Vectors
+    chat: ChatTokenizer
+    decoder: LlamaForCausalLM
+    taught: lessons.Lessons
+    best: float = -1.0
+
+    @property
+    def first(self) -> int:
+        """How many layers begin at the encoder's; one more gathers."""
+        return len(self.config["start"]["layers"])
+
+    @property
+    def closeness(self) -> Cosines:
+        return Cosines(self.vectors.places, self.vectors.rows)
+
+    def settings(self, name: str) -> dict:
+        """Those of a stage; `depth`: as many layers gather, the next recognises; `compare`: the layer after that."""
+        seed = self.config["seed"] + STAGES.index(name)
+        layers = {"first": self.first, "depth": self.first + 1, "compare": self.first + 2}
+        return layers | self.config[name] | {"seed": seed}
+
+    def keep(self, name: str) -> None:
+        torch.save({"model": self.decoder.state_dict(), "lessons": self.taught.state_dict()}, self.paths.work / f"{name}.pt")
+
+    def take_up(self, name: str) -> None:
+        kept = torch.load(self.paths.work / f"{name}.pt")
+        self.decoder.load_state_dict(kept["model"])
+        self.taught.load_state_dict(kept["lessons"])
+
+    def keep_seen(self, name: str) -> None:
+        """The stage as it is now; of `answers` only the best so far."""
+        seen = dev.glance(dev.Reader(self.decoder, self.chat), self.looked_at)
+        print("glance", *(f"{key} {value:.3f}" for key, value in seen.items()), flush=True)
+        if name != "answers" or seen["macro f1"] > self.best:
+            self.best = seen["macro f1"]
+            self.keep(name)
+
+    def train(self, name: str, losses: Iterator[train.Loss], keep: Callable[[str], None]) -> None:
+        settings = self.settings(name)
+        adam = train.optimizer(self.decoder, self.taught, self.first, settings["rates"])
+        train.run(settings, self.decoder, adam, losses, partial(keep, name))
+
+    def start(self) -> None:
+        begin(self.config, self.decoder, self.teacher, self.chat, self.learn)
+        self.keep("start")
+
+    def meaning(self) -> None:
+        settings = self.settings("meaning")
+        texts = meaning.select(random.Random(self.config["seed"]), self.learn, settings["caps"], settings["fills"])
+        losses = meaning.losses(settings, self.decoder, self.taught, self.chat, texts, self.teacher, self.vectors)
+        self.train("meaning", losses, self.keep)
+
+    def contents(self) -> shelf.Shelf:
+        """Contents as the first layers read them after `meaning`."""
+        path, settings = self.paths.work / "shelf.pt", self.settings("recognition")
+        if not path.exists():
+            torch.save(shelf.fill(settings, self.decoder, self.chat, self.learn, self.plain, self.closeness), path)
+        return shelf.Shelf(torch.load(path, weights_only=False))
+
+    def recognition(self) -> None:
+        settings, found = self.settings("recognition"), self.contents()
+        states = found.sample(random.Random(settings["seed"]), settings["sample"])
+        recognition.write(self.decoder, self.taught, settings["depth"], states)
+        losses = recognition.losses(settings, self.decoder, self.chat, found, self.closeness)
+        adam = recognition.optimizer(self.decoder, settings)
+        train.run(settings, self.decoder, adam, losses, partial(self.keep, "recognition"))
+
+    def pairing(self) -> None:
+        settings = self.settings("pairing")
+        losses = pairing.losses(settings, self.decoder, self.chat, self.contents(), self.closeness)
+        self.train("pairing", losses, self.keep_seen)
+
+    def answers(self) -> None:
+        settings = self.settings("answers")
+        losses = answers.losses(settings, self.decoder, self.taught, self.chat, self.learn, self.plain, self.vectors)
+        self.train("answers", losses, self.keep_seen)
+
+
+STAGES = ("start", "meaning", "recognition", "pairing", "answers")
+
+
+def prepare(config: dict, paths: Paths) -> Recipe:
+    """Data, tokenizer, the encoder's vectors; a decoder of random weights."""
     paths.work.mkdir(parents=True, exist_ok=True)
     every, _ = sources.load(paths.data)
     learn, looked_at = dev.held_out(every)
@@ -119,46 +215,20 @@ def main(config: dict, paths: Paths) -> None:
         (paths.work / "vectors.pkl").write_bytes(pickle.dumps(make_vectors(config, teacher, texts)))
     vectors, chat = pickle.loads((paths.work / "vectors.pkl").read_bytes()), ChatTokenizer.from_folder(folder)
     decoder, taught = nano.build(config["shape"], config["seed"]), lessons.Lessons(config["shape"]["hidden_size"])
-    first = len(config["start"]["layers"])
-    shared = {"first": first, "depth": first + 1}
-    best = -1.0
+    return Recipe(config, paths, teacher, learn, looked_at, plain, vectors, chat, decoder, taught)
 
-    def keep(name: str) -> None:
-        torch.save({"model": decoder.state_dict(), "lessons": taught.state_dict()}, paths.work / f"{name}.pt")
 
-    def keep_answers(name: str) -> None:
-        """`matching` as it is now; `answers` only when they are the best of their stage so far."""
-        nonlocal best
-        seen = dev.glance(dev.Reader(decoder, chat), looked_at)
-        print("glance", *(f"{key} {value:.3f}" for key, value in seen.items()), flush=True)
-        if name == "answers":
-            if seen["macro f1"] <= best:
-                return
-            best = seen["macro f1"]
-        keep(name)
-
-    for number, name in enumerate(("start", "meaning", "matching", "answers")):
-        path = paths.work / f"{name}.pt"
-        if not path.exists():
-            settings = shared | config[name] | {"seed": config["seed"] + number}
-            if name == "start":
-                begin(config, decoder, teacher, chat, learn)
-                keep(name)
-                continue
-            adam = train.optimizer(decoder, taught, first, settings["rates"])
-            if name == "meaning":
-                texts = meaning.select(random.Random(config["seed"]), learn, settings["caps"], settings["fills"])
-                losses = meaning.losses(settings, decoder, taught, chat, texts, teacher, vectors)
-                train.run(settings, decoder, adam, losses, partial(keep, name))
-            else:
-                losses = answers.losses(settings, decoder, taught, chat, learn, plain, vectors)
-                train.run(settings, decoder, adam, losses, partial(keep_answers, name))
-        kept = torch.load(path)
-        decoder.load_state_dict(kept["model"])
-        taught.load_state_dict(kept["lessons"])
-    before, after = calibrate.calibrate(decoder, dev.Reader(decoder, chat), looked_at)
+def main(config: dict, paths: Paths) -> None:
+    """Every stage that has no file yet, then calibration and the model folder."""
+    recipe = prepare(config, paths)
+    for name in STAGES:
+        if not (paths.work / f"{name}.pt").exists():
+            getattr(recipe, name)()
+        recipe.take_up(name)
+    reader = dev.Reader(recipe.decoder, recipe.chat)
+    before, after = calibrate.calibrate(recipe.decoder, reader, recipe.looked_at)
     print(f"log loss of p(yes) on what is looked at {before:.3f}, calibrated {after:.3f}", flush=True)
-    train.export(decoder, folder, paths.out)
+    train.export(recipe.decoder, paths.work / "tokenizer", paths.out)
 
 
 if __name__ == "__main__":

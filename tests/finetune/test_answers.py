@@ -19,7 +19,7 @@ from moderator.prompt import compile_prompt, load_family
 from tests.finetune import tiny
 
 SETTINGS = yaml.safe_load((Path(run.__file__).parent / "config.yaml").read_text())
-FEW = {"seed": 1, "first": 1, "depth": 2, "group": 4, "groups": 1, "longest": 1000, "warmup": 1}
+FEW = {"seed": 1, "first": 1, "depth": 2, "compare": 2, "group": 4, "groups": 1, "longest": 1000, "warmup": 1}
 
 
 def drawn(chat, stance, seed, reasoned, cut):
@@ -89,7 +89,9 @@ def test_the_label_is_learned_among_the_labels_and_the_rest_where_an_answer_goes
     _, prefix, rows = drawn(chat, hate, 3, 0.0, cut)
     _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
     states, _, _ = network.forward(decoder, packing.padded(rows), past)
-    lost = answers.label_loss(decoder, chat, states[-1], rows)
+    read = states[-1][torch.arange(len(rows)), torch.tensor([row.read for row in rows])]
+    said = [chat.tokenizer.decode([row.ids[row.read + 1]]) for row in rows]
+    lost = answers.label_loss(decoder, chat, read, said)
     labels = dev.Reader(decoder, chat).labels
     for index, row in enumerate(rows):
         chances = network.last(decoder, states[-1][index, row.read])[labels].log_softmax(-1)

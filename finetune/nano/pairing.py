@@ -1,0 +1,76 @@
+"""Before answers: the layers that compare, alone, on contents and policies that the layers below have read apart.
+
+A pair costs a tenth of a pass through all layers, so that many policies are met behind the same contents.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import LlamaForCausalLM
+
+from finetune.nano import augment, lessons, network, packing, policies
+from finetune.nano.answers import label_loss
+from finetune.nano.shelf import Shelf, Volume
+from finetune.nano.stance import Ruling, Stance, judge
+from finetune.nano.topical import Closeness
+from finetune.nano.train import Loss
+from moderator.engines.chat import ChatTokenizer
+from moderator.prompt import compile_prompt
+
+Pair = tuple[Stance, list[tuple[Volume, Ruling]]]
+
+
+def pairs(config: dict, shelf: Shelf, closeness: Closeness) -> Iterator[Pair]:
+    """Policies without end, with contents and what follows; sometimes the same contents again under the policy's twin."""
+    draw, known = random.Random(config["seed"]), policies.shipped()
+    while True:
+        stance = policies.draw_stance(draw, known, config["shares"], closeness)
+        drawn = shelf.draw(draw, stance, config["group"], augment.share_of(stance))
+        if not drawn:
+            continue
+        yield stance, drawn
+        if stance.inverted or draw.random() >= config["twins"]:
+            continue
+        if less := augment.twin(draw, stance, [(volume.example, ruling) for volume, ruling in drawn], closeness):
+            again = [(volume, other) for volume, _ in drawn if (other := judge(less, volume.example))]
+            yield less, again
+
+
+def losses(config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, shelf: Shelf, closeness: Closeness) -> Iterator[Loss]:
+    """Losses without end, of labels and looks."""
+    for stance, drawn in pairs(config, shelf, closeness):
+        yield pair_loss(config, decoder, chat, stance, drawn)
+
+
+def pair_loss(
+    config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, stance: Stance, drawn: Sequence[tuple[Volume, Ruling]]
+) -> Loss:
+    """What the labels and the looks of contents behind one policy lose; layers below `depth` are not learned."""
+    depth, weights = config["depth"], config["weights"]
+    above = range(depth, len(decoder.model.layers))
+    prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
+    with torch.no_grad():
+        before = network.forward(decoder, torch.tensor([prefix.ids]), None, depth)[0][-1]
+    _, past, _ = network.climb(decoder, before, None, above)
+    drawn = sorted(drawn, key=lambda pair: len(pair[0].states))
+    rows = [replace(volume.row, looks=looks(stance, volume, ruling)) for volume, ruling in drawn]
+    hidden = pad_sequence([volume.states for volume, _ in drawn], batch_first=True).float()
+    places = torch.tensor([row.read for row in rows])
+    states, _, looked = network.climb(decoder, hidden, past, above, places=places)
+    parts = {"label": label_loss(decoder, chat, states[-1][:, 0], [ruling.label for _, ruling in drawn])}
+    for part, values in lessons.look_loss(rows, prefix, looked[config["compare"] - depth]).items():
+        parts[f"look{part}"] = values
+    means = {name: values.mean() for name, values in parts.items()}
+    loss = sum(weights[name.rstrip("0123456789")] * value for name, value in means.items())
+    return loss, {name: value.item() for name, value in means.items()} | {"contents": len(rows)}
+
+
+def looks(stance: Stance, volume: Volume, ruling: Ruling) -> tuple[packing.Look, ...]:
+    """Where the heads that compare should look from where the label is read."""
+    parts = augment.points(stance, volume.example, ruling)
+    return tuple(packing.Look(volume.row.read, kind, some) for kind, some in enumerate(parts))

@@ -1,0 +1,97 @@
+"""Contents read once and put behind a policy lose what they lose when everything is read again."""
+
+from __future__ import annotations
+
+import random
+from itertools import islice, pairwise
+
+import pytest
+import torch
+
+from finetune.nano import answers, augment, lessons, network, packing, pairing, shelf
+from finetune.nano.stance import judge
+from moderator.prompt import load_family
+from tests.finetune import tiny
+
+CONFIG = {
+    "depth": 1,
+    "compare": 1,
+    "group": 8,
+    "twins": 1.0,
+    "seed": 3,
+    "shares": {"shipped": 1.0},
+    "weights": {"label": 1.0, "look": 0.5},
+}
+
+
+@pytest.fixture
+def drawn(chat, decoder, hate):
+    """Contents of one policy, read behind it, with what follows."""
+    draw = random.Random(3)
+    group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), hate, load_family("nano"), 10, 0.0, 1.0)
+    volumes = shelf.read(decoder, chat, iter([group]), 1, 1000, 1)
+    return group, [(volume, judge(hate, volume.example)) for volume in volumes]
+
+
+@torch.no_grad()
+def test_a_layer_run_for_one_place_of_a_row_says_there_what_it_says_when_run_for_all(chat, decoder, drawn):
+    group, pairs = drawn
+    rows = [volume.row for volume, _ in pairs]
+    ids, places = packing.padded(rows), torch.tensor([row.read for row in rows])
+    _, past, _ = network.forward(decoder, torch.tensor([chat.prefix(group.system)]))
+    states, _, looks = network.forward(decoder, ids, past)
+    above = range(1, len(decoder.model.layers))
+    some, _, looked = network.climb(decoder, states[1], past[1:], above, places=places)
+    here = torch.arange(len(rows))
+    assert torch.allclose(some[-1][:, 0], states[-1][here, places], atol=1e-4)
+    assert torch.allclose(looked[-1].queries[here, :, places], looks[-1].queries[here, :, places], atol=1e-4)
+
+
+def test_a_pair_loses_what_it_loses_when_all_layers_read_it(chat, decoder, hate, drawn):
+    group, pairs = drawn
+    lost, numbers = pairing.pair_loss(CONFIG, decoder, chat, hate, pairs)
+    prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(hate)))
+    rows = [packing.encode_row(chat, ids, item) for ids, item in zip(asked(chat, group), group.items, strict=True)]
+    _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
+    states, _, looks = network.forward(decoder, packing.padded(rows), past)
+    read = states[-1][torch.arange(len(rows)), torch.tensor([row.read for row in rows])]
+    label = answers.label_loss(decoder, chat, read, [item.said for item in group.items]).mean()
+    assert numbers["label"] == pytest.approx(label.item(), abs=0.01)
+    assert numbers["look0"] == pytest.approx(lessons.look_loss(rows, prefix, looks[1])[0].mean().item(), abs=0.01)
+    assert lost.item() == pytest.approx(label.item() + 0.5 * sum(numbers[f"look{kind}"] for kind in range(3)), abs=0.02)
+    lost.backward()
+    below, above = (list(decoder.model.layers[number].parameters()) for number in (0, -1))
+    assert all(one.grad is None for one in below)
+    assert all(one.grad is not None for one in above)
+
+
+def asked(chat, group):
+    return packing.ask(chat, [item.prompt for item in group.items])
+
+
+def test_a_shelf_balances_what_it_puts_behind_a_policy(chat, decoder, hate):
+    volumes = [
+        shelf.Volume(packing.Row((1, 2), (0, 0), 1, (), example), torch.zeros(2, decoder.config.hidden_size))
+        for example in tiny.EXAMPLES
+        for _ in range(16)
+    ]
+    found = shelf.Shelf(volumes).draw(random.Random(0), hate, 8, 0.5)
+    assert len({id(volume) for volume, _ in found}) == len(found) == 8
+    assert all(judge(hate, volume.example) == ruling for volume, ruling in found)
+    assert 2 <= sum(ruling.label in ("yes", "exception") for _, ruling in found) <= 6
+
+
+def test_pairs_go_on_with_the_twin_of_a_policy(decoder):
+    volumes = [
+        shelf.Volume(packing.Row((1, 2), (0, 0), 1, (), example), torch.zeros(2, decoder.config.hidden_size))
+        for example in tiny.EXAMPLES
+        for _ in range(4)
+    ]
+    found = list(islice(pairing.pairs(CONFIG, shelf.Shelf(volumes), lambda *_: None), 12))
+    twins = 0
+    for (whole, first), (less, again) in pairwise(found):
+        if [volume for volume, _ in again] == [volume for volume, _ in first][: len(again)]:
+            lost = [(one, other) for (_, one), (_, other) in zip(first, again, strict=False) if one.label != other.label]
+            twins += bool(lost)
+            assert set(less.policy.rules) != set(whole.policy.rules)
+    assert twins >= 1
