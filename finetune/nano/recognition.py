@@ -78,9 +78,15 @@ def _compare(layer: nn.Module, axes: torch.Tensor, size: int) -> None:
 
 
 def optimizer(decoder: LlamaForCausalLM, config: dict) -> torch.optim.AdamW:
-    """Of the layer that recognises, and of queries and keys of the layer that compares, alone."""
+    """Of the layer that recognises, and of queries and keys of the layer that compares, alone, with the norms before them."""
     recognising, comparing = (decoder.model.layers[config[part]] for part in ("depth", "compare"))
-    parts = (recognising.mlp, comparing.self_attn.q_proj, comparing.self_attn.k_proj)
+    parts = (
+        recognising.post_attention_layernorm,
+        recognising.mlp,
+        comparing.input_layernorm,
+        comparing.self_attn.q_proj,
+        comparing.self_attn.k_proj,
+    )
     learned = [parameter for part in parts for parameter in part.parameters()]
     return torch.optim.AdamW(learned, config["rate"], betas=(0.9, 0.95), weight_decay=0.0, fused=True)
 

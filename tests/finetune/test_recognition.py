@@ -77,3 +77,14 @@ def test_the_looks_are_those_of_the_whole_forward_pass_and_only_their_parts_are_
     touched = {id(parameter) for parameter in decoder.parameters() if parameter.grad is not None}
     assert touched <= learned
     assert len(touched) == len(learned)
+
+
+def test_pairing_teaches_the_heads_that_were_fitted(chat, written, hate):
+    decoder, *_ = written
+    draw = random.Random(3)
+    group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), hate, load_family("nano"), 10, 0.0, 1.0)
+    volumes = shelf.read(decoder, chat, iter([group]), 1, 1000, 1)
+    drawn = [(volume, judge(hate, volume.example)) for volume in volumes]
+    _, fitted = recognition.look_loss(CONFIG, decoder, chat, hate, drawn)
+    _, paired = pairing.pair_loss(CONFIG | {"weights": {"label": 1.0, "look": 1.0}}, decoder, chat, hate, drawn)
+    assert {name: paired[name] for name in fitted} == pytest.approx(fitted, abs=1e-3)
