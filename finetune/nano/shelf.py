@@ -26,7 +26,7 @@ LOOKED_AT, ON_TOPIC = 500, 40
 """How many contents are judged under a policy to find those that are put behind it; how many more for each topic."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Volume:
     """A content, up to where its label is read, and the states of its tokens (tokens, width; bfloat16)."""
 
