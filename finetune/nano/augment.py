@@ -244,7 +244,7 @@ def make_group(
 
 
 def twin(draw: random.Random, stance: Stance, judged: Sequence[tuple[Example, Ruling]], closeness: Closeness) -> Stance | None:
-    """The policy without the rule that most of the contents break, and as often as not with one instead that others of them
+    """The policy without the rule that most of the contents break, and mostly with one instead that others of them
     break; None where no rule is broken."""
     broken = Counter(rule for _, ruling in judged if ruling.label == "yes" and ruling.sure for rule in ruling.rules[:1])
     if not broken:

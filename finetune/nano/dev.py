@@ -5,6 +5,7 @@ Only to stop early and to choose; what the model comes to is measured with `mode
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -108,7 +109,7 @@ def glance(reader: Reader, examples: Sequence[Example], size: int = 200) -> dict
     return found | {
         "macro f1": float(np.mean(scores)),
         "flagged": len(stay),
-        "deleted, still flagged": float(np.mean(stay or [0])),
+        "deleted, still flagged": float(np.mean(stay)) if stay else math.nan,
     }
 
 

@@ -1,6 +1,6 @@
 """Before answers: the layers that compare, alone, on contents and policies that the layers below have read apart.
 
-A pair costs a tenth of a pass through all layers, so that many policies are met behind the same contents.
+A pair costs a third to a half of a pass through all layers, so that many policies are met with the same contents.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ SLOW = 12
 def write(decoder: LlamaForCausalLM, taught: lessons.Lessons, number: int, states: torch.Tensor) -> torch.Tensor:
     """Make layer `number` recognise topics, and nothing else; the heads for rules of the next layer compare them.
 
-    `states` (tokens, width) are examples of what the layer reads; topics get the axes that these use least. Returns the axes.
+    `states` (tokens, width) are examples of what the layer reads; topics get the axes that these use least. Returns the axes
+    (width, topics). Raises ValueError when the layer has fewer than two neurons a topic.
     """
     topics = lessons.WIDTH - len(SETS)
     layer = decoder.model.layers[number]

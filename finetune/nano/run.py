@@ -173,7 +173,7 @@ class Recipe:
 
     def contents(self) -> shelf.Shelf:
         """Contents as the first layers read them after `meaning`."""
-        path, settings = self.paths.work / "shelf.pt", self.settings("recognition")
+        path, settings = self.paths.work / "shelf.pt", self.settings("recognition") | self.config["shelf"]
         if not path.exists():
             torch.save(shelf.fill(settings, self.decoder, self.chat, self.learn, self.plain, self.closeness), path)
         return shelf.Shelf(torch.load(path, weights_only=False))

@@ -30,6 +30,14 @@ def written():
     return decoder, taught, states, recognition.write(decoder, taught, 1, states), before
 
 
+def behind(chat, decoder, stance):
+    """A group behind the policy, and its contents as the first layer reads them, with what follows."""
+    draw = random.Random(3)
+    group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), stance, load_family("nano"), 10, 0.0, 1.0)
+    volumes = shelf.read(decoder, chat, iter([group]), 1, 1000, 1)
+    return group, [(volume, judge(stance, volume.example)) for volume in volumes]
+
+
 @torch.no_grad()
 def test_a_topic_stands_along_its_axis_as_likely_as_it_is_read(written):
     decoder, taught, states, axes, _ = written
@@ -59,10 +67,7 @@ def test_too_many_topics_for_the_layer_are_refused(written):
 
 def test_the_looks_are_those_of_the_whole_forward_pass_and_only_their_parts_are_learned(chat, written, hate):
     decoder, *_ = written
-    draw = random.Random(3)
-    group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), hate, load_family("nano"), 10, 0.0, 1.0)
-    volumes = shelf.read(decoder, chat, iter([group]), 1, 1000, 1)
-    drawn = [(volume, judge(hate, volume.example)) for volume in volumes]
+    group, drawn = behind(chat, decoder, hate)
     adam = recognition.optimizer(decoder, CONFIG)
     lost, numbers = recognition.look_loss(CONFIG, decoder, chat, hate, drawn)
     lost.backward()
@@ -81,10 +86,7 @@ def test_the_looks_are_those_of_the_whole_forward_pass_and_only_their_parts_are_
 
 def test_pairing_teaches_the_heads_that_were_fitted(chat, written, hate):
     decoder, *_ = written
-    draw = random.Random(3)
-    group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), hate, load_family("nano"), 10, 0.0, 1.0)
-    volumes = shelf.read(decoder, chat, iter([group]), 1, 1000, 1)
-    drawn = [(volume, judge(hate, volume.example)) for volume in volumes]
+    _, drawn = behind(chat, decoder, hate)
     _, fitted = recognition.look_loss(CONFIG, decoder, chat, hate, drawn)
     _, paired = pairing.pair_loss(CONFIG | {"weights": {"label": 1.0, "look": 1.0}}, decoder, chat, hate, drawn)
     assert {name: paired[name] for name in fitted} == pytest.approx(fitted, abs=1e-3)
