@@ -107,7 +107,7 @@ def climb(
     """As `forward`, over some layers, from the states (rows, tokens, width) before the first of them; `past` is of the same.
 
     With `places` (one of each row) the last layer runs for these alone, and its states are (rows, 1, width); the layers before
-    it are learned through these places and what they look at: other tokens get their states, which nothing is learned from; `frozen` plays no part.
+    it are learned through these places and what they look at: other tokens get their states, which nothing is learned from.
     """
     learned, states, cache, looks = torch.is_grad_enabled(), [hidden], [], []
     before = past[0][0].shape[2] if past else 0

@@ -1,7 +1,8 @@
 """Contents that the first layers read once, to be put behind any policy afterwards.
 
 The first layers hardly attend to the policy (see `lessons.aside_loss`), so what they make of a content behind one policy stands
-for what they make of it behind another, and the layers above can be trained on pairs of the two for a third to a half of the price.
+for what they make of it behind another, and the layers above can be trained on pairs of the two at a
+third to a half of the price.
 """
 
 from __future__ import annotations
