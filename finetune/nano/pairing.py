@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaForCausalLM
 
 from finetune.nano import augment, lessons, network, packing, policies
-from finetune.nano.answers import label_loss
+from finetune.nano.answers import label_losses
 from finetune.nano.shelf import Shelf, Volume
 from finetune.nano.stance import Ruling, Stance, judge
 from finetune.nano.topical import Closeness
@@ -36,8 +36,9 @@ def pairs(config: dict, shelf: Shelf, closeness: Closeness) -> Iterator[Pair]:
         yield stance, drawn
         if stance.inverted or draw.random() >= config["twins"]:
             continue
-        if less := augment.twin(draw, stance, [(volume.example, ruling) for volume, ruling in drawn], closeness):
-            again = [(volume, other) for volume, _ in drawn if (other := judge(less, volume.example))]
+        less = augment.twin(draw, stance, [(volume.example, ruling) for volume, ruling in drawn], closeness)
+        again = [(volume, other) for volume, _ in drawn if (other := judge(less, volume.example))] if less else []
+        if again:
             yield less, again
 
 
@@ -62,7 +63,7 @@ def pair_loss(
     hidden = pad_sequence([volume.states for volume, _ in drawn], batch_first=True).float()
     places = torch.tensor([row.read for row in rows])
     states, _, looked = network.climb(decoder, hidden, past, above, places=places)
-    parts = {"label": label_loss(decoder, chat, states[-1][:, 0], [ruling.label for _, ruling in drawn])}
+    parts = label_losses(decoder, chat, states[-1][:, 0], [ruling.label for _, ruling in drawn])
     for part, values in lessons.look_loss(rows, prefix, looked[config["compare"] - depth]).items():
         parts[f"look{part}"] = values
     means = {name: values.mean() for name, values in parts.items()}

@@ -193,8 +193,10 @@ class Recipe:
 
     def answers(self) -> None:
         settings = self.settings("answers")
-        losses = answers.losses(settings, self.decoder, self.taught, self.chat, self.learn, self.plain, self.vectors)
-        self.train("answers", losses, self.keep_seen)
+        paired = settings | {name: self.config["pairing"][name] for name in ("group", "twins", "weights")}
+        pairs = pairing.losses(paired, self.decoder, self.chat, self.contents(), self.closeness)
+        whole = answers.losses(settings, self.decoder, self.chat, self.learn, self.plain, self.closeness)
+        self.train("answers", train.in_turn(pairs, settings["paired"], whole), self.keep_seen)
 
 
 STAGES = ("start", "meaning", "recognition", "pairing", "answers")

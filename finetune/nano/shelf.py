@@ -7,9 +7,10 @@ third to a half of the price.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from transformers import LlamaForCausalLM
 
 from finetune.nano import augment, network, packing, policies
 from finetune.nano.pools import TRUST, need
-from finetune.nano.prepare import Example
+from finetune.nano.prepare import SUBJECTS, Example
 from finetune.nano.stance import Ruling, Stance, judge
 from finetune.nano.topical import About, Closeness, Finder
 from moderator.engines.chat import ChatTokenizer
@@ -25,6 +26,10 @@ from moderator.prompt import load_family
 
 LOOKED_AT, ON_TOPIC = 500, 40
 """How many contents are judged under a policy to find those that are put behind it; how many more for each topic."""
+PLAIN = {"shipped": 0.5, "edited": 0.25, "written": 0.15, "merged": 0.1}
+"""The kinds of policies behind which more texts of the sets are read."""
+PATIENCE = 200
+"""After so many policies under which nothing was settled, nothing more will be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,22 +52,55 @@ def fill(
     plain: Sequence[str],
     closeness: Closeness,
 ) -> list[Volume]:
-    """Contents as training draws them, read; `plain`: unlabelled texts, for topical rules."""
+    """Contents as training draws them, and more texts of some sets, read. `plain`: unlabelled texts, for topical rules."""
     draw, family = random.Random(config["seed"]), load_family("nano")
     pools = augment.Pools(examples, draw, config["caps"], plain)
     drawn = {name: config[name] for name in ("group", "elsewhere", "shares")} | {"reasoned": 0.0, "cut": 1.0, "twins": 0.0}
     groups = augment.groups(draw, pools, policies.shipped(), family, drawn, closeness)
-    return read(decoder, chat, groups, config["depth"], config["longest"], config["contents"])
+    found = read(decoder, chat, itertools.islice(groups, config["policies"]), config["depth"], config["longest"])
+    known = {volume.example.text for volume in found}
+    more = of_sets(draw, [example for example in examples if example.text not in known], config["sets"])
+    concerned = concerning(draw, more, config["group"], closeness)
+    groups = (augment.group_of(draw, stance, judged, family, 0.0, 1.0) for stance, judged in concerned)
+    return [*found, *read(decoder, chat, groups, config["depth"], config["longest"])]
+
+
+def of_sets(draw: random.Random, examples: Sequence[Example], sizes: Mapping[str, int]) -> list[Example]:
+    """At most so many examples of each set, in any order."""
+    by_set = {source: [example for example in examples if example.source == source] for source in sizes}
+    chosen = [example for source, some in by_set.items() for example in draw.sample(some, min(sizes[source], len(some)))]
+    return draw.sample(chosen, len(chosen))
+
+
+def concerning(
+    draw: random.Random, examples: Sequence[Example], size: int, closeness: Closeness
+) -> Iterator[tuple[Stance, list[tuple[Example, Ruling]]]]:
+    """The examples, each once behind a policy of its domains under which the labels settle something, at most `size` behind
+    one; what no policy settles is left out in the end."""
+    left, idle = list(examples), 0
+    while left and idle < PATIENCE:
+        stance = policies.draw_stance(draw, policies.shipped(), PLAIN, closeness)
+        settled = ((example, judge(stance, example)) for example in left[:LOOKED_AT] if concerns(stance, example))
+        judged = list(itertools.islice(((example, ruling) for example, ruling in settled if ruling), size))
+        taken = {id(example) for example, _ in judged}
+        left = [*left[LOOKED_AT:], *(example for example in left[:LOOKED_AT] if id(example) not in taken)]
+        idle = 0 if judged else idle + 1
+        if judged:
+            yield stance, judged
+
+
+def concerns(stance: Stance, example: Example) -> bool:
+    """Whether the policy is about what the text breaks, or what its set was labelled for."""
+    return bool((example.domains | example.about | set(SUBJECTS.get(example.source, ()))) & stance.touched)
 
 
 @torch.no_grad()
 def read(
-    decoder: LlamaForCausalLM, chat: ChatTokenizer, groups: Iterator[augment.Group], depth: int, longest: int, number: int
+    decoder: LlamaForCausalLM, chat: ChatTokenizer, groups: Iterable[augment.Group], depth: int, longest: int
 ) -> list[Volume]:
-    """`number` contents of the groups, or a few more, read by the first `depth` layers, each behind the policy of its group."""
+    """The contents of the groups, read by the first `depth` layers, each behind the policy of its group."""
     found: list[Volume] = []
-    while len(found) < number:
-        group = next(groups)
+    for group in groups:
         asked = packing.ask(chat, [item.prompt for item in group.items])
         rows = [packing.encode_row(chat, ids, item) for ids, item in zip(asked, group.items, strict=True)]
         _, past, _ = network.forward(decoder, torch.tensor([chat.prefix(group.system)]), None, depth)

@@ -1,12 +1,12 @@
-"""The loop that both stages share: losses in, weights trained, by steps or by the clock."""
+"""The loop that the stages share: losses in, weights trained, by steps or by the clock."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,13 @@ def schedule(step: int, progress: float, warmup: int, floor: float = 0.03) -> fl
     return min(1.0, (step + 1) / warmup) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
+def in_turn(often: Iterator[Loss], times: int, seldom: Iterator[Loss]) -> Iterator[Loss]:
+    """So many losses of one kind, their numbers called `paired ...`, then one of the other, for ever."""
+    while True:
+        yield from ((loss, {f"paired {name}": one for name, one in numbers.items()}) for loss, numbers in islice(often, times))
+        yield next(seldom)
+
+
 def run(
     config: dict, decoder: LlamaForCausalLM, adam: torch.optim.AdamW, losses: Iterator[Loss], every: Callable[[], None]
 ) -> None:
@@ -46,14 +53,14 @@ def run(
             break
         for group, rate in zip(adam.param_groups, base, strict=True):
             group["lr"] = rate * schedule(step, progress, config["warmup"])
-        for loss, numbers in itertools.islice(losses, config["groups"]):
+        for loss, numbers in islice(losses, config["groups"]):
             (loss / config["groups"]).backward()
             seen.append(numbers)
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         adam.step()
         adam.zero_grad(set_to_none=True)
         if step % 20 == 19:
-            names = dict.fromkeys(itertools.chain(*seen))
+            names = dict.fromkeys(chain(*seen))
             means = {name: np.mean([one[name] for one in seen if name in one]) for name in names}
             spent = f"step {step + 1} progress {progress:.3f} seconds {time.time() - started:.0f}"
             print(spent, *(f"{name} {value:.3f}" for name, value in means.items()), flush=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -19,7 +19,7 @@ from moderator.prompt import compile_prompt, load_family
 from tests.finetune import tiny
 
 SETTINGS = yaml.safe_load((Path(run.__file__).parent / "config.yaml").read_text())
-FEW = {"seed": 1, "first": 1, "depth": 2, "compare": 2, "group": 4, "groups": 1, "longest": 1000, "warmup": 1}
+FEW = {"seed": 1, "depth": 1, "compare": 2, "group": 4, "groups": 1, "longest": 1000, "warmup": 1}
 
 
 def drawn(chat, stance, seed, reasoned, cut):
@@ -91,15 +91,17 @@ def test_the_label_is_learned_among_the_labels_and_the_rest_where_an_answer_goes
     states, _, _ = network.forward(decoder, packing.padded(rows), past)
     read = states[-1][torch.arange(len(rows)), torch.tensor([row.read for row in rows])]
     said = [chat.tokenizer.decode([row.ids[row.read + 1]]) for row in rows]
-    lost = answers.label_loss(decoder, chat, read, said)
+    lost = answers.label_losses(decoder, chat, read, said)
     labels = dev.Reader(decoder, chat).labels
     for index, row in enumerate(rows):
-        chances = network.last(decoder, states[-1][index, row.read])[labels].log_softmax(-1)
-        assert lost[index].item() == pytest.approx(-chances[labels.index(row.ids[row.read + 1])].item(), abs=1e-4)
+        logits = network.last(decoder, states[-1][index, row.read])
+        chances = logits[labels].log_softmax(-1)
+        assert lost["label"][index].item() == pytest.approx(-chances[labels.index(row.ids[row.read + 1])].item(), abs=1e-4)
+        assert lost["mass"][index].item() == pytest.approx(-logits.softmax(-1)[labels].sum().log().item(), abs=1e-4)
     settings = SETTINGS["answers"] | FEW
-    parts = answers.batch_losses(settings, decoder, lessons.Lessons(SIZE), chat, prefix, past, rows)
-    assert parts["label"].tolist() == pytest.approx(lost.tolist())
-    assert ({"said", "rest"} <= set(parts)) is (cut == 0.0)
+    parts = answers.batch_losses(settings, decoder, chat, prefix, past, rows)
+    assert parts["label"].tolist() == pytest.approx(lost["label"].tolist())
+    assert ({"rest", "head"} <= set(parts)) is (cut == 0.0)
 
 
 def test_a_content_as_a_whole_is_read_without_its_padding_and_answer():
@@ -109,14 +111,14 @@ def test_a_content_as_a_whole_is_read_without_its_padding_and_answer():
     assert read.tolist() == [states[2][0, 1].tolist(), states[2][1, 3].tolist()]
 
 
-def test_the_stage_learns_and_leaves_a_folder_that_loads(chat, decoder, tokenizer_folder, tmp_path):
-    vectors = lessons.Vectors([tiny.EXAMPLES[0].text], np.ones((1, SIZE), np.float16), np.zeros(SIZE, np.float32))
-    taught, settings = lessons.Lessons(SIZE), SETTINGS["answers"] | FEW | {"steps": 6}
-    losses = answers.losses(settings, decoder, taught, chat, tiny.EXAMPLES, tiny.TEXTS, vectors)
-    before = [parameter.clone() for parameter in decoder.model.layers[0].mlp.parameters()]
-    adam = train.optimizer(decoder, taught, 1, settings["rates"])
+def test_the_stage_learns_above_a_depth_and_leaves_a_folder_that_loads(chat, decoder, tokenizer_folder, tmp_path):
+    settings = SETTINGS["answers"] | FEW | {"steps": 6}
+    losses = answers.losses(settings, decoder, chat, tiny.EXAMPLES, tiny.TEXTS, lambda *_: None)
+    below, above = ([parameter.clone() for parameter in layer.parameters()] for layer in decoder.model.layers[:2])
+    adam = train.optimizer(decoder, lessons.Lessons(SIZE), 1, settings["rates"])
     train.run(settings, decoder, adam, losses, lambda: None)
-    assert all(not torch.equal(old, new) for old, new in zip(before, decoder.model.layers[0].mlp.parameters(), strict=True))
+    assert all(map(torch.equal, below, decoder.model.layers[0].parameters()))
+    assert not any(map(torch.equal, above, decoder.model.layers[1].parameters()))
     train.export(decoder, tokenizer_folder, tmp_path / "model")
     model, loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), AutoTokenizer.from_pretrained(tmp_path / "model")
     turns = [{"role": "system", "content": "POLICY A"}, {"role": "user", "content": 'TEXT "b"'}]
@@ -145,3 +147,11 @@ def test_what_is_looked_at_is_not_trained_on():
     assert len(learn) + len(looked_at) == 400
     assert 5 < len(looked_at) < 40
     assert not {one.text for one in learn} & {one.text for one in looked_at}
+
+
+def test_losses_come_in_turn_and_say_whose_they_are():
+    often = ((torch.tensor(float(number)), {"label": float(number)}) for number in itertools.count())
+    seldom = ((torch.tensor(-1.0), {"label": -1.0}) for _ in itertools.count())
+    found = list(itertools.islice(train.in_turn(often, 2, seldom), 6))
+    assert [loss.item() for loss, _ in found] == [0, 1, -1, 2, 3, -1]
+    assert [list(numbers) for _, numbers in found[:3]] == [["paired label"], ["paired label"], ["label"]]

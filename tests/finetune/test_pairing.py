@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import islice, pairwise
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from finetune.nano import answers, augment, lessons, network, packing, pairing, shelf
 from finetune.nano import model as nano
+from finetune.nano.prepare import Example, topics
 from finetune.nano.stance import judge
 from moderator.prompt import load_family
 from tests.finetune import tiny
@@ -21,7 +23,7 @@ CONFIG = {
     "twins": 1.0,
     "seed": 3,
     "shares": {"shipped": 1.0},
-    "weights": {"label": 1.0, "look": 0.5},
+    "weights": {"label": 1.0, "mass": 0.3, "look": 0.5},
 }
 
 
@@ -30,7 +32,7 @@ def drawn(chat, decoder, hate):
     """Contents of one policy, read behind it, with what follows."""
     draw = random.Random(3)
     group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), hate, load_family("nano"), 10, 0.0, 1.0)
-    volumes = shelf.read(decoder, chat, iter([group]), 1, 1000, 1)
+    volumes = shelf.read(decoder, chat, [group], 1, 1000)
     return group, [(volume, judge(hate, volume.example)) for volume in volumes]
 
 
@@ -63,10 +65,13 @@ def test_a_pair_loses_what_it_loses_when_all_layers_read_it(chat, decoder, hate,
     _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
     states, _, looks = network.forward(decoder, packing.padded(rows), past)
     read = states[-1][torch.arange(len(rows)), torch.tensor([row.read for row in rows])]
-    label = answers.label_loss(decoder, chat, read, [item.said for item in group.items]).mean()
+    parts = answers.label_losses(decoder, chat, read, [item.said for item in group.items])
+    label, mass = (values.mean() for values in parts.values())
     assert numbers["label"] == pytest.approx(label.item(), abs=0.01)
+    assert numbers["mass"] == pytest.approx(mass.item(), abs=0.01)
     assert numbers["look0"] == pytest.approx(lessons.look_loss(rows, prefix, looks[1])[0].mean().item(), abs=0.01)
-    assert lost.item() == pytest.approx(label.item() + 0.5 * sum(numbers[f"look{kind}"] for kind in range(3)), abs=0.02)
+    looked = sum(numbers[f"look{kind}"] for kind in range(3))
+    assert lost.item() == pytest.approx(label.item() + 0.3 * mass.item() + 0.5 * looked, abs=0.02)
     lost.backward()
     below, above = (list(decoder.model.layers[number].parameters()) for number in (0, -1))
     assert all(one.grad is None for one in below)
@@ -103,3 +108,29 @@ def test_pairs_go_on_with_the_twin_of_a_policy(decoder):
             twins += bool(lost)
             assert less.policy.rules != whole.policy.rules
     assert twins >= 1
+
+
+def test_texts_of_sets_are_read_once_behind_policies_that_concern_them():
+    draw = random.Random(0)
+    some = shelf.of_sets(draw, tiny.EXAMPLES * 3, {"edos": 4, "toxic-spans": 99})
+    assert Counter(example.source for example in some) == {"edos": 4, "toxic-spans": 6}
+    nowhere = Example("hm", "a set of its own")
+    alone = [*tiny.EXAMPLES, Example("buy my pills", "sms-spam", broken=topics("spam.commercial")), nowhere]
+    found = list(shelf.concerning(draw, alone, 2, lambda *_: None))
+    behind = [example.text for _, judged in found for example, _ in judged]
+    assert sorted(behind) == sorted(set(behind))
+    assert set(behind) == {example.text for example in alone[:-1]}
+    for stance, judged in found:
+        assert len(judged) <= 2
+        for example, ruling in judged:
+            assert shelf.concerns(stance, example)
+            assert ruling == judge(stance, example)
+
+
+def test_a_twin_under_which_nothing_is_settled_is_left_out(monkeypatch, decoder):
+    monkeypatch.setattr(pairing, "judge", lambda *_: None)
+    volumes = [
+        shelf.Volume(packing.Row((1, 2), (0, 0), 1, (), example), torch.zeros(2, decoder.config.hidden_size))
+        for example in tiny.EXAMPLES * 4
+    ]
+    assert all(drawn for _, drawn in islice(pairing.pairs(CONFIG, shelf.Shelf(volumes), lambda *_: None), 12))

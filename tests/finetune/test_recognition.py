@@ -34,7 +34,7 @@ def behind(chat, decoder, stance):
     """A group behind the policy, and its contents as the first layer reads them, with what follows."""
     draw = random.Random(3)
     group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), stance, load_family("nano"), 10, 0.0, 1.0)
-    volumes = shelf.read(decoder, chat, iter([group]), 1, 1000, 1)
+    volumes = shelf.read(decoder, chat, [group], 1, 1000)
     return group, [(volume, judge(stance, volume.example)) for volume in volumes]
 
 
@@ -88,5 +88,5 @@ def test_pairing_teaches_the_heads_that_were_fitted(chat, written, hate):
     decoder, *_ = written
     _, drawn = behind(chat, decoder, hate)
     _, fitted = recognition.look_loss(CONFIG, decoder, chat, hate, drawn)
-    _, paired = pairing.pair_loss(CONFIG | {"weights": {"label": 1.0, "look": 1.0}}, decoder, chat, hate, drawn)
+    _, paired = pairing.pair_loss(CONFIG | {"weights": {"label": 1.0, "mass": 1.0, "look": 1.0}}, decoder, chat, hate, drawn)
     assert {name: paired[name] for name in fitted} == pytest.approx(fitted, abs=1e-3)
