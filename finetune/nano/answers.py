@@ -44,8 +44,8 @@ def group_loss(config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, gro
     rows = [row for row in rows if len(row.ids) <= config["longest"]]
     if not rows:
         return None
-    _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]), frozen=config["depth"])
-    parts: dict[str, list[torch.Tensor]] = {}
+    _, past, looks = network.forward(decoder, torch.tensor([prefix.ids]), frozen=config["depth"])
+    parts = {"named": [lessons.name_loss(prefix, looks[config["depth"]])]}
     for batch in packing.batches(rows, config["tokens"]):
         for name, values in batch_losses(config, decoder, chat, prefix, past, batch).items():
             parts.setdefault(name, []).append(values)
@@ -81,7 +81,7 @@ def batch_losses(
         parts |= {name: each[kinds == kind] for kind, name in NAMES.items()}
     for part, values in lessons.look_loss(batch, prefix, looks[config["compare"]]).items():
         parts[f"look{part}"] = values
-    return parts
+    return parts | lessons.copy_loss(batch, looks[-1])
 
 
 def label_losses(

@@ -22,6 +22,12 @@ from finetune.nano.teacher import SIZE
 
 HEADS = ((0, 1, 2, 3), (4, 5), (6,))
 """The heads of the layer that compares which are taught to look at rules, at exceptions, at escalations."""
+NAMING = (0, 1)
+"""The heads of the layer that recognises which are taught to look from a line of the policy to the first and to the last token
+of its id: what looks at the line then finds the id there."""
+COPYING = ((0, 1, 2, 3), (4, 5, 6, 7))
+"""The heads of the last layer which are taught to look, where an id is written, to where the label was read, which looked at
+the line; and, where a quote begins, to its words."""
 WIDTH = len(DOMAIN_NAMES) + len(TOPICS) + len(KIND_NAMES) + len(SETS)
 WEIGHTS = torch.tensor([2.0] * len(DOMAIN_NAMES) + [1.0] * (len(TOPICS) + len(KIND_NAMES)) + [4.0] * len(SETS))
 
@@ -128,10 +134,42 @@ def aside_loss(rows: Sequence[Row], looks: Looks) -> torch.Tensor:
 def look_loss(rows: Sequence[Row], prefix: Prefix, looks: Looks) -> dict[int, torch.Tensor]:
     """By kind of parts, for each look of each of its heads: minus the log of the attention that falls where it should."""
     wanted = [(index, look, head) for index, row in enumerate(rows) for look in row.looks for head in HEADS[look.kind]]
-    row, place, head, kind = (
-        torch.tensor(column)
-        for column in zip(*((index, look.place, head, look.kind) for index, look, head in wanted), strict=True)
-    )
+    places = [(index, look.place, head) for index, look, head in wanted]
+    targets = [
+        [place for name in look.parts for place in range(*prefix.lines[name])] if look.parts else [0] for _, look, _ in wanted
+    ]
+    lost, kind = attention_loss(looks, places, targets), torch.tensor([look.kind for _, look, _ in wanted])
+    return {number: lost[kind == number] for number in sorted(set(kind.tolist()))}
+
+
+def name_loss(prefix: Prefix, looks: Looks) -> torch.Tensor:
+    """For every token of every line behind its id, of the prefix alone: the same of the heads that look at the id."""
+    pairs = [
+        (place, head, end)
+        for name, (first, past) in prefix.names.items()
+        for place in range(past, prefix.lines[name][1])
+        for head, end in zip(NAMING, (first, past - 1), strict=True)
+    ]
+    return attention_loss(looks, [(0, place, head) for place, head, _ in pairs], [[end] for _, _, end in pairs])
+
+
+def copy_loss(rows: Sequence[Row], looks: Looks) -> dict[str, torch.Tensor]:
+    """The same of the heads that copy: `copied` for ids, `quoted` for the words of quotes, where there are any."""
+    before = looks.keys.shape[2] - looks.queries.shape[2]
+    found = {}
+    for quoted, name in enumerate(("copied", "quoted")):
+        wanted = [(index, one, head) for index, row in enumerate(rows) for one in row.copies if one.quoted == quoted
+                  for head in COPYING[quoted]]  # fmt: skip
+        if wanted:
+            targets = [[before + source for source in one.sources] for _, one, _ in wanted]
+            found[name] = attention_loss(looks, [(index, one.place, head) for index, one, head in wanted], targets)
+    return found
+
+
+def attention_loss(looks: Looks, wanted: Sequence[tuple[int, int, int]], targets: Sequence[Sequence[int]]) -> torch.Tensor:
+    """For each row, place (among the queries) and head: minus the log of the attention that falls on any of its targets (among
+    the keys, none behind the place)."""
+    row, place, head = (torch.tensor(column) for column in zip(*wanted, strict=True))
     shared = looks.queries.shape[1] // looks.keys.shape[1]
     before = looks.keys.shape[2] - looks.queries.shape[2]
     queries = looks.queries[row, head, place].float()
@@ -140,10 +178,6 @@ def look_loss(rows: Sequence[Row], prefix: Prefix, looks: Looks) -> dict[int, to
     seen = torch.arange(keys.shape[1])[None] <= before + place[:, None]
     chances = scores.masked_fill(~seen, -math.inf).log_softmax(-1)
     target = torch.zeros_like(seen)
-    for index, (_, look, _) in enumerate(wanted):
-        for name in look.parts:
-            target[index, slice(*prefix.lines[name])] = True
-        if not look.parts:
-            target[index, 0] = True
-    lost = -chances.masked_fill(~target, -math.inf).logsumexp(-1)
-    return {number: lost[kind == number] for number in sorted(set(kind.tolist()))}
+    for index, some in enumerate(targets):
+        target[index, list(some)] = True
+    return -chances.masked_fill(~target, -math.inf).logsumexp(-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,14 +19,17 @@ LABEL, ID, REST, HEAD = 1, 2, 3, 4
 
 RULES, EXCEPTIONS, ESCALATIONS = 0, 1, 2
 """The kinds of a policy's parts that attention heads are taught to look at."""
+QUOTE = re.compile(r'"quote":"((?:[^"\\]|\\.)+)"')
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """The shared part of the prompts of a policy; `lines[id]` are the tokens (first, past the last) of a part's line."""
+    """The shared part of the prompts of a policy; `lines[id]` are the tokens (first, past the last) of a part's line, and
+    `names[id]` those of the id that it begins with."""
 
     ids: tuple[int, ...]
     lines: dict[str, tuple[int, int]]
+    names: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,15 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """At `place`, the heads that copy should look at `sources`, places of the same row; `quoted`: for the words of a quote."""
+
+    place: int
+    sources: tuple[int, ...]
+    quoted: bool
+
+
+@dataclass(frozen=True)
 class Row:
     """One content after the prefix; `kinds[i]` says what token i is, 0 for the prompt; the label is read at `read`."""
 
@@ -45,6 +59,7 @@ class Row:
     read: int
     looks: tuple[Look, ...] = ()
     example: Example | None = None
+    copies: tuple[Copy, ...] = ()
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -56,14 +71,16 @@ def encode_prefix(chat: ChatTokenizer, system: str, parts: Sequence[str]) -> Pre
     """The system turn; `parts` are the ids that begin a line of it."""
     ids, said = chat.prefix(system), chat.tokenizer.encode(system, add_special_tokens=False)
     first = next(index for index in range(len(ids)) if list(ids[index : index + len(said.ids)]) == said.ids)
-    lines, start = {}, 0
+    lines, names, start = {}, {}, 0
     for line in system.split("\n"):
         name = line.split(" ", 1)[0]
         if name in parts:
             inside = [index for index, (left, _) in enumerate(said.offsets) if start <= left < start + len(line)]
+            named = [index for index in inside if said.offsets[index][0] < start + len(name)]
             lines[name] = (first + inside[0], first + inside[-1] + 1)
+            names[name] = (first + named[0], first + named[-1] + 1)
         start += len(line) + 1
-    return Prefix(tuple(ids), lines)
+    return Prefix(tuple(ids), lines, names)
 
 
 def ask(chat: ChatTokenizer, prompts: Sequence[Prompt]) -> list[list[int]]:
@@ -74,12 +91,17 @@ def ask(chat: ChatTokenizer, prompts: Sequence[Prompt]) -> list[list[int]]:
 def encode_row(chat: ChatTokenizer, asked: Sequence[int], item: Item) -> Row:
     """A user's turn and the answer to it in tokens."""
     answer = chat.tokenizer.encode(item.answer, add_special_tokens=False)
-    ids, kinds, looks, read = [*asked], [0] * len(asked), [], 0
+    ids, kinds, looks, copies, read = [*asked], [0] * len(asked), [], [], 0
     starts = {mark.start: mark for mark in item.marks}
+    quotes = {quote.start(1): quote[1] for quote in QUOTE.finditer(item.answer)}
     for token, (start, end) in zip(answer.ids, answer.offsets, strict=True):
         known = any(mark.start <= start < mark.end for mark in item.marks)
         if start in starts:
             looks.append(Look(len(ids) - 1, starts[start].kind, (starts[start].name,)))
+        if known:
+            copies.append(Copy(len(ids) - 1, (read,), quoted=False))
+        if start in quotes and (sources := places_of(chat, asked, quotes[start])):
+            copies.append(Copy(len(ids) - 1, sources, quoted=True))
         if start == item.label[0]:
             read = len(ids) - 1
             looks += [Look(read, kind, parts) for kind, parts in enumerate(item.points)]
@@ -87,7 +109,18 @@ def encode_row(chat: ChatTokenizer, asked: Sequence[int], item: Item) -> Row:
         kinds.append(LABEL if start == item.label[0] else HEAD if end <= item.label[0] else ID if known else REST)
         if start == item.label[0] and item.cut:
             return Row(tuple(ids), tuple(kinds), read, tuple(looks), item.example)
-    return Row((*ids, 1), (*kinds, REST), read, tuple(looks), item.example)
+    return Row((*ids, 1), (*kinds, REST), read, tuple(looks), item.example, tuple(copies))
+
+
+def places_of(chat: ChatTokenizer, ids: Sequence[int], text: str) -> tuple[int, ...]:
+    """The places of the tokens that say the text, where it stands last; none where it does not."""
+    said = [chat.tokenizer.decode([token], skip_special_tokens=False) for token in ids]
+    starts = list(itertools.accumulate(map(len, said), initial=0))
+    start = "".join(said).rfind(text)
+    end = start + len(text)
+    return tuple(
+        place for place in range(len(ids)) if text and start >= 0 and starts[place] < end and starts[place + 1] > start
+    )
 
 
 def batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:

@@ -57,13 +57,14 @@ def pair_loss(
     prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
     with torch.no_grad():
         before = network.forward(decoder, torch.tensor([prefix.ids]), None, depth)[0][-1]
-    _, past, _ = network.climb(decoder, before, None, above)
+    _, past, named = network.climb(decoder, before, None, above)
     drawn = sorted(drawn, key=lambda pair: len(pair[0].states))
     rows = [replace(volume.row, looks=looks(stance, volume, ruling)) for volume, ruling in drawn]
     hidden = pad_sequence([volume.states for volume, _ in drawn], batch_first=True).float()
     places = torch.tensor([row.read for row in rows])
     states, _, looked = network.climb(decoder, hidden, past, above, places=places)
     parts = label_losses(decoder, chat, states[-1][:, 0], [ruling.label for _, ruling in drawn])
+    parts["named"] = lessons.name_loss(prefix, named[0])
     for part, values in lessons.look_loss(rows, prefix, looked[config["compare"] - depth]).items():
         parts[f"look{part}"] = values
     means = {name: values.mean() for name, values in parts.items()}

@@ -70,6 +70,8 @@ def test_lines_of_a_policy_are_found_in_its_tokens(chat, hate):
     said = chat.tokenizer.decode(list(prefix.ids[slice(*prefix.lines[rule.id])]))
     assert said.strip() == f"{rule.id} {rule.title}: {rule.summary}"
     assert {rule.id for rule in hate.policy.rules} <= set(prefix.lines)
+    for name, span in prefix.names.items():
+        assert chat.tokenizer.decode(list(prefix.ids[slice(*span)])).strip() == name
 
 
 def test_looks_point_at_what_the_label_follows_from(chat, hate):
@@ -81,6 +83,28 @@ def test_looks_point_at_what_the_label_follows_from(chat, hate):
     (at_id,) = [look for look in row.looks if look.place != row.read]
     assert at_id.parts == ("H4",)
     assert chat.tokenizer.decode([row.ids[at_id.place + 1]]) == "H"
+
+
+def test_copies_point_from_an_id_to_the_label_and_from_a_quote_to_its_words(chat, known):
+    stance = next(stance for stance in known if stance.policy.slug == "harassment")
+    example = tiny.EXAMPLES[0]
+    question = compile_prompt(stance.policy, "nano").ask(Content(id="x", text=example.text))
+    item = augment.answer(random.Random(0), question, stance, example, policies.judge(stance, example), 0.0)
+    row = packing.encode_row(chat, packing.ask(chat, [item.prompt])[0], item)
+    named = [copy for copy in row.copies if not copy.quoted]
+    (quoted,) = (copy for copy in row.copies if copy.quoted)
+    assert all(copy.sources == (row.read,) for copy in named)
+    assert chat.tokenizer.decode([row.ids[copy.place + 1] for copy in named]) == policies.judge(stance, example).rules[0]
+    assert chat.tokenizer.decode([row.ids[place] for place in quoted.sources]).strip() == "fool"
+    assert chat.tokenizer.decode([row.ids[quoted.place + 1]]) == "f"
+    assert max(quoted.sources) < row.read
+
+
+def test_what_is_not_said_has_no_places(chat):
+    ids = chat.tokenizer.encode("see you at lunch, see", add_special_tokens=False).ids
+    assert chat.tokenizer.decode([ids[place] for place in packing.places_of(chat, ids, "see")]).strip() == "see"
+    assert packing.places_of(chat, ids, "see")[-1] == len(ids) - 1
+    assert packing.places_of(chat, ids, "dinner") == packing.places_of(chat, ids, "") == ()
 
 
 @torch.no_grad()

@@ -22,14 +22,44 @@ def test_look_loss_is_the_attention_that_falls_elsewhere():
     keys[0, 0, 1, 0] = 2 * math.log(3)  # scores are divided by two: attention weights 1, 3, 1, 1 of 6
     looks = network.Looks(torch.eye(4)[None, None, :1].repeat(1, 7, 2, 1), keys.repeat(1, 7, 1, 1))
     row = packing.Row((7, 8), (0, 1), 0, (packing.Look(0, 0, ("A1",)), packing.Look(0, 2, ())))
-    lost = lessons.look_loss([row], packing.Prefix((2, 5, 6), {"A1": (1, 3)}), looks)
+    lost = lessons.look_loss([row], packing.Prefix((2, 5, 6), {"A1": (1, 3)}, {"A1": (1, 2)}), looks)
     assert lost[0].tolist() == pytest.approx([-math.log(4 / 6)] * len(lessons.HEADS[0]))
     assert lost[2].tolist() == pytest.approx([-math.log(1 / 6)])
 
 
 def test_no_two_kinds_of_parts_share_a_head():
-    heads = [head for some in lessons.HEADS for head in some]
-    assert len(set(heads)) == len(heads)
+    for kinds in (lessons.HEADS, lessons.COPYING, [lessons.NAMING]):
+        heads = [head for some in kinds for head in some]
+        assert len(set(heads)) == len(heads)
+
+
+def test_name_loss_is_the_attention_of_a_line_that_does_not_fall_on_its_id():
+    """A line of five tokens, two of them its id, after one token; each place sees itself and all before it alike."""
+    prefix = packing.Prefix((2, 5, 6, 7, 8, 9), {"A1": (1, 6)}, {"A1": (1, 3)})
+    looks = network.Looks(torch.zeros(1, 2, 6, 4), torch.zeros(1, 2, 6, 4))
+    assert lessons.name_loss(prefix, looks).tolist() == pytest.approx(
+        [math.log(seen) for seen in (4, 5, 6) for _ in lessons.NAMING]
+    )
+    first, last = torch.zeros(2, 1, 2, 6, 4)
+    first[0, :, 1, 0] = last[0, :, 2, 0] = 100.0
+    asked = torch.eye(4)[0].expand(1, 2, 6, 4) * 10
+    lost = lessons.name_loss(prefix, network.Looks(asked, first)).view(3, 2)
+    assert lost[:, 0].tolist() == pytest.approx([0] * 3, abs=1e-3)
+    assert (lost[:, 1] > 100).all()
+    lost = lessons.name_loss(prefix, network.Looks(asked, last)).view(3, 2)
+    assert (lost[:, 0] > 100).all()
+    assert lost[:, 1].tolist() == pytest.approx([0] * 3, abs=1e-3)
+
+
+def test_copy_loss_is_the_attention_that_does_not_fall_on_what_is_copied():
+    """Behind a prefix of three tokens, the places 2 and 3 of a row see six and seven keys alike."""
+    looks = network.Looks(torch.zeros(1, 8, 4, 4), torch.zeros(1, 8, 7, 4))
+    copies = (packing.Copy(2, (1,), quoted=False), packing.Copy(3, (0, 1), quoted=True))
+    row = packing.Row((5, 6, 7, 8), (0, 0, 1, 3), 1, (), None, copies)
+    found = lessons.copy_loss([row], looks)
+    assert found["copied"].tolist() == pytest.approx([math.log(6)] * len(lessons.COPYING[0]))
+    assert found["quoted"].tolist() == pytest.approx([math.log(7 / 2)] * len(lessons.COPYING[1]))
+    assert lessons.copy_loss([replace(row, copies=())], looks) == {}
 
 
 def test_aside_loss_is_what_attention_gives_to_a_policy_before_the_text():

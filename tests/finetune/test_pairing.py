@@ -23,7 +23,7 @@ CONFIG = {
     "twins": 1.0,
     "seed": 3,
     "shares": {"shipped": 1.0},
-    "weights": {"label": 1.0, "mass": 0.3, "look": 0.5},
+    "weights": {"label": 1.0, "mass": 0.3, "look": 0.5, "named": 0.2},
 }
 
 
@@ -71,7 +71,7 @@ def test_a_pair_loses_what_it_loses_when_all_layers_read_it(chat, decoder, hate,
     assert numbers["mass"] == pytest.approx(mass.item(), abs=0.01)
     assert numbers["look0"] == pytest.approx(lessons.look_loss(rows, prefix, looks[1])[0].mean().item(), abs=0.01)
     looked = sum(numbers[f"look{kind}"] for kind in range(3))
-    assert lost.item() == pytest.approx(label.item() + 0.3 * mass.item() + 0.5 * looked, abs=0.02)
+    assert lost.item() == pytest.approx(label.item() + 0.3 * mass.item() + 0.5 * looked + 0.2 * numbers["named"], abs=0.02)
     lost.backward()
     below, above = (list(decoder.model.layers[number].parameters()) for number in (0, -1))
     assert all(one.grad is None for one in below)

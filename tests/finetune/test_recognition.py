@@ -88,5 +88,7 @@ def test_pairing_teaches_the_heads_that_were_fitted(chat, written, hate):
     decoder, *_ = written
     _, drawn = behind(chat, decoder, hate)
     _, fitted = recognition.look_loss(CONFIG, decoder, chat, hate, drawn)
-    _, paired = pairing.pair_loss(CONFIG | {"weights": {"label": 1.0, "mass": 1.0, "look": 1.0}}, decoder, chat, hate, drawn)
+    _, paired = pairing.pair_loss(
+        CONFIG | {"weights": dict.fromkeys(("label", "mass", "look", "named"), 1.0)}, decoder, chat, hate, drawn
+    )
     assert {name: paired[name] for name in fitted} == pytest.approx(fitted, abs=1e-3)
