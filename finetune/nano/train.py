@@ -20,11 +20,13 @@ Loss = tuple[torch.Tensor, dict[str, float]]
 
 
 def optimizer(decoder: LlamaForCausalLM, taught: nn.Module, first: int, rates: Mapping[str, float]) -> torch.optim.AdamW:
-    """AdamW with a rate for each part: `first` layers, which begin at the encoder's, `new` ones, `embeddings`, `lessons`."""
-    parts: dict[str, list[nn.Parameter]] = {"first": [], "new": [], "embeddings": [], "lessons": list(taught.parameters())}
+    """AdamW with a rate for each part: `first` layers, which begin at the encoder's, `new` ones, `embeddings`, the last `norm`
+    (that of the embeddings unless it has its own), `lessons`."""
+    parts: dict[str, list[nn.Parameter]] = {"first": [], "new": [], "lessons": list(taught.parameters())}
     for index, layer in enumerate(decoder.model.layers):
         parts["first" if index < first else "new"] += layer.parameters()
-    parts["embeddings"] += [*decoder.model.embed_tokens.parameters(), *decoder.model.norm.parameters()]
+    parts |= {"embeddings": [*decoder.model.embed_tokens.parameters()], "norm": [*decoder.model.norm.parameters()]}
+    rates = {"norm": rates.get("embeddings", 0.0)} | dict(rates)
     groups = [{"params": parameters, "lr": rates[name]} for name, parameters in parts.items() if rates.get(name)]
     return torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
 
