@@ -1,8 +1,8 @@
 """Contents that the first layers read once, to be put behind any policy afterwards.
 
 The first layers hardly attend to the policy (see `lessons.aside_loss`), so what they make of a content behind one policy stands
-for what they make of it behind another, and the layers above can be trained on pairs of the two at a
-third to a half of the price.
+for what they make of it behind another, and the layers above can be trained on pairs of the two at a third to a half of the
+price.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from moderator.prompt import load_family
 
 LOOKED_AT, ON_TOPIC = 500, 40
 """How many contents are judged under a policy to find those that are put behind it; how many more for each topic."""
-PLAIN = {"shipped": 0.5, "edited": 0.25, "written": 0.15, "merged": 0.1}
+SHARES = {"shipped": 0.5, "edited": 0.25, "written": 0.15, "merged": 0.1}
 """The kinds of policies behind which more texts of the sets are read."""
 PATIENCE = 200
 """After so many policies under which nothing was settled, nothing more will be."""
@@ -79,7 +79,7 @@ def concerning(
     one; what no policy settles is left out in the end."""
     left, idle = list(examples), 0
     while left and idle < PATIENCE:
-        stance = policies.draw_stance(draw, policies.shipped(), PLAIN, closeness)
+        stance = policies.draw_stance(draw, policies.shipped(), SHARES, closeness)
         settled = ((example, judge(stance, example)) for example in left[:LOOKED_AT] if concerns(stance, example))
         judged = list(itertools.islice(((example, ruling) for example, ruling in settled if ruling), size))
         taken = {id(example) for example, _ in judged}

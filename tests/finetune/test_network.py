@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from finetune.nano import model as nano
 from finetune.nano import network
 
 
@@ -19,3 +20,24 @@ def test_a_lookup_adds_the_gradient_that_autograd_would():
     network.lookup(table, ids).sum().backward()
     functional.embedding(ids, plain).sum().backward()
     assert torch.allclose(table.grad, plain.grad)
+
+
+def test_layers_run_for_one_place_of_a_row_say_there_what_they_say_when_run_for_all(decoder):
+    shape = {name: decoder.config.to_dict()[name] for name in ("hidden_size", "vocab_size", "intermediate_size")}
+    heads = {"num_attention_heads": 12, "num_key_value_heads": 12, "head_dim": 32, "num_hidden_layers": 4}
+    deep, draw = nano.build(shape | heads, 3), torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for matrix in (parameter for parameter in deep.parameters() if parameter.ndim == 2):
+            matrix.normal_(0.0, 0.1, generator=draw)
+    ids, places = torch.randint(0, 700, (3, 9), generator=draw), torch.tensor([8, 4, 6])
+    with torch.no_grad():
+        _, past, _ = network.forward(deep, torch.randint(0, 700, (1, 5), generator=draw))
+        states, _, looks = network.forward(deep, ids, past)
+    some, _, looked = network.climb(deep, states[1], past[1:], range(1, 4), places=places)
+    here = torch.arange(3)
+    assert torch.allclose(some[-1][:, 0], states[-1][here, places], atol=1e-3)
+    for one, other in zip(looked, looks[1:], strict=True):
+        assert torch.allclose(one.queries[here, :, places], other.queries[here, :, places], atol=1e-3)
+    some[-1].square().sum().backward()
+    assert all(layer.self_attn.q_proj.weight.grad.abs().max() > 0 for layer in deep.model.layers[1:])
+    assert deep.model.embed_tokens.weight.grad is None
