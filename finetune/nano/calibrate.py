@@ -5,6 +5,7 @@ Whoever loads the folder, on any engine, gets the calibrated probabilities; noth
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -18,18 +19,14 @@ from finetune.nano.tokenizer import LABELS
 YES = LABELS.index("yes")
 
 
-def even(sources: Sequence[str], truth: torch.Tensor) -> torch.Tensor:
-    """Weights that make every source count the same, and violations as much as the rest within each; they sum to one.
+def alike(sources: Sequence[str]) -> torch.Tensor:
+    """Weights that make every source count the same, and every text within it; they sum to one.
 
-    Sets have 10 to 60 % violations by how they were collected: what a platform has is another number, which a user can put in
-    with Bayes' rule only if this one is known. Here it is one half.
+    Sets have 5 to 60 % violations by how they were collected, which is what probabilities then mean: what a platform has is
+    another number, and its own calibration (log: run 48).
     """
-    weights = torch.zeros(len(truth))
-    for source in set(sources):
-        inside = torch.tensor([one == source for one in sources])
-        for sign in (inside & truth, inside & ~truth):
-            weights[sign] = 1 / max(1, int(sign.sum()))
-    return weights / weights.sum()
+    sizes = Counter(sources)
+    return torch.tensor([1 / (sizes[source] * len(sizes)) for source in sources])
 
 
 def towards_yes(decoder: LlamaForCausalLM, labels: Sequence[int]) -> torch.Tensor:
@@ -83,7 +80,7 @@ def calibrate(decoder: LlamaForCausalLM, reader: dev.Reader, examples: Sequence[
         sources += [source] * len(known)
         truth += [ruling.label == "yes" for _, ruling in known]
     read, wanted = torch.cat(states), torch.tensor(truth)
-    weights = even(sources, wanted)
+    weights = alike(sources)
     with torch.no_grad():
         before = lost(decoder, reader.labels, read, wanted, weights)
     scale, steps = fit(decoder, reader.labels, read, wanted, weights)

@@ -2,7 +2,8 @@
 
 A head compares linearly, and topics are not linear in a state: most are absent, and two that are absent are nothing in common.
 So one layer's perceptron turns each topic that a linear reader finds into a number from 0 to 1 along an axis of its own, for a
-content and for a line of the policy alike, and heads of the next layer begin by comparing these numbers.
+content and for a line of the policy alike, and heads of the next layer begin by comparing these numbers. What each set by its
+own lights calls a violation gets an axis too: nothing that a line could share, but the best that is known of a content.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ def write(decoder: LlamaForCausalLM, taught: lessons.Lessons, number: int, state
     """Make layer `number` recognise topics, and nothing else; the heads for rules of the next layer compare them.
 
     `states` (tokens, width) are examples of what the layer reads; topics get the axes that these use least. Returns the axes
-    (width, topics). Raises ValueError when the layer has fewer than two neurons a topic.
+    (width, topics), the last of them those of `SETS`. Raises ValueError when the layer has fewer than two neurons a topic.
     """
-    topics = lessons.WIDTH - len(SETS)
+    topics = lessons.WIDTH
     layer = decoder.model.layers[number]
     axes, mlp = evidence.axes(states, topics), layer.mlp
     if 2 * topics > mlp.gate_proj.out_features:
@@ -52,8 +53,8 @@ def write(decoder: LlamaForCausalLM, taught: lessons.Lessons, number: int, state
     size = states.pow(2).mean(-1).sqrt().mean() * LOUD
     for sign, start in ((1, 0), (-1, topics)):
         rows = slice(start, start + topics)
-        mlp.gate_proj.weight[rows] = taught.topics.weight[:topics] * taught.weight
-        mlp.gate_proj.bias[rows] = taught.topics.bias[:topics] + sign * SOFT
+        mlp.gate_proj.weight[rows] = taught.topics.weight * taught.weight
+        mlp.gate_proj.bias[rows] = taught.topics.bias + sign * SOFT
         mlp.up_proj.weight[rows] = 0.0
         mlp.up_proj.bias[rows] = 1.0
         mlp.down_proj.weight[:, rows] = sign * size / (2 * SOFT) * axes
@@ -62,7 +63,7 @@ def write(decoder: LlamaForCausalLM, taught: lessons.Lessons, number: int, state
         norms = (later.input_layernorm, later.post_attention_layernorm, later.post_attention_layernorm)
         for reader, norm in zip(readers, norms, strict=True):
             reader.weight -= (reader.weight * norm.weight) @ axes @ axes.T / norm.weight
-    _compare(decoder.model.layers[number + 1], axes, decoder.config.head_dim)
+    _compare(decoder.model.layers[number + 1], axes[:, : -len(SETS)], decoder.config.head_dim)
     return axes
 
 

@@ -28,6 +28,7 @@ from finetune.nano import (
     answers,
     calibrate,
     conversion,
+    copying,
     corpus,
     dev,
     evidence,
@@ -178,28 +179,39 @@ class Recipe:
             torch.save(shelf.fill(settings, self.decoder, self.chat, self.learn, self.plain, self.closeness), path)
         return shelf.Shelf(torch.load(path, weights_only=False))
 
+    def states(self, found: shelf.Shelf) -> torch.Tensor:
+        """Some of what the layer that recognises reads, the same every time."""
+        settings = self.settings("recognition")
+        return found.sample(random.Random(settings["seed"]), settings["sample"])
+
     def recognition(self) -> None:
         settings, found = self.settings("recognition"), self.contents()
-        states = found.sample(random.Random(settings["seed"]), settings["sample"])
-        recognition.write(self.decoder, self.taught, settings["depth"], states)
+        recognition.write(self.decoder, self.taught, settings["depth"], self.states(found))
         losses = recognition.losses(settings, self.decoder, self.chat, found, self.closeness)
         adam = recognition.optimizer(self.decoder, settings)
         train.run(settings, self.decoder, adam, losses, partial(self.keep, "recognition"))
 
     def pairing(self) -> None:
-        settings = self.settings("pairing")
-        losses = pairing.losses(settings, self.decoder, self.chat, self.contents(), self.closeness)
+        settings, found = self.settings("pairing"), self.contents()
+        drawn = pairing.pairs(settings, found, self.closeness)
+        copying.write(self.decoder, self.chat, settings["depth"], self.states(found), drawn, settings["fitted"])
+        losses = pairing.losses(settings, self.decoder, self.chat, found, self.closeness)
         self.train("pairing", losses, self.keep_seen)
 
     def answers(self) -> None:
-        settings = self.settings("answers")
+        settings, self.best = self.settings("answers"), -1.0
         paired = settings | {name: self.config["pairing"][name] for name in ("group", "twins", "weights")}
         pairs = pairing.losses(paired, self.decoder, self.chat, self.contents(), self.closeness)
         whole = answers.losses(settings, self.decoder, self.chat, self.learn, self.plain, self.closeness)
         self.train("answers", train.in_turn(pairs, settings["paired"], whole), self.keep_seen)
 
+    def closing(self) -> None:
+        settings = self.settings("closing")
+        losses = pairing.losses(settings, self.decoder, self.chat, self.contents(), self.closeness)
+        self.train("closing", losses, self.keep_seen)
 
-STAGES = ("start", "meaning", "recognition", "pairing", "answers")
+
+STAGES = ("start", "meaning", "recognition", "pairing", "answers", "closing")
 
 
 def prepare(config: dict, paths: Paths) -> Recipe:

@@ -49,7 +49,6 @@ def test_a_step_towards_yes_moves_no_other_label(decoder, labels):
     assert moved.abs().sum().item() == pytest.approx(1, abs=1e-3)
 
 
-def test_sets_count_the_same_and_signs_within_them():
-    truth = torch.tensor([True, False, False, False, True, True, False])
-    weights = calibrate.even(["a"] * 4 + ["b"] * 3, truth)
-    assert weights.tolist() == pytest.approx([1 / 4, 1 / 12, 1 / 12, 1 / 12, 1 / 8, 1 / 8, 1 / 4])
+def test_sets_count_the_same_and_texts_within_them():
+    weights = calibrate.alike(["a"] * 4 + ["b"] * 2)
+    assert weights.tolist() == pytest.approx([1 / 8] * 4 + [1 / 4] * 2)
