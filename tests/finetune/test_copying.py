@@ -23,13 +23,13 @@ DEPTH = 1
 def written(chat, known):
     """A decoder whose heads were written, the tokens of policies, their states, and the axes on which ids travel."""
     decoder, draw, drawn = nano.build(SHAPE, 3), random.Random(3), []
-    for stance in known:
+    for stance in known[:5]:
         group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), stance, load_family("nano"), 10, 0.0, 1.0)
         volumes = shelf.read(decoder, chat, [group], DEPTH, 1000)
         drawn.append((stance, [(volume, judge(stance, volume.example)) for volume in volumes]))
     with torch.no_grad():
         states = torch.cat([states for _, states in copying.policies_read(decoder, chat, DEPTH, drawn)])
-    copying.write(decoder, chat, DEPTH, states, iter(drawn), len(known))
+    copying.write(decoder, chat, DEPTH, states, iter(drawn), len(drawn))
     lines, texts = (read(decoder, chat, DEPTH, drawn) for read in (copying.policies_read, copying.contents_read))
     free = evidence.axes(states, lessons.WIDTH + 64)[:, lessons.WIDTH :]
     return decoder, lines, texts, free

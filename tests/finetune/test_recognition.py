@@ -56,7 +56,7 @@ def test_layers_behind_do_not_see_the_axes_but_for_the_heads_that_compare(writte
     rows = slice(0, 32)
     asked = (layer.self_attn.q_proj.weight[rows] @ axes).abs().amax(0)
     assert asked[: -len(SETS)].max() > 0.1
-    assert asked[-len(SETS) :].max() < 0.02  # a line of a policy is not a text of any set
+    assert asked[-len(SETS) :].max() < 0.05  # a line of a policy is not a text of any set
 
 
 def test_too_many_topics_for_the_layer_are_refused(written):
