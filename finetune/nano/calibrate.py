@@ -22,7 +22,7 @@ YES = LABELS.index("yes")
 def alike(sources: Sequence[str]) -> torch.Tensor:
     """Weights that make every source count the same, and every text within it; they sum to one.
 
-    Sets have 5 to 60 % violations by how they were collected, which is what probabilities then mean: what a platform has is
+    Sets have 5 to 96 % violations by how they were collected, which is what probabilities then mean: what a platform has is
     another number, and its own calibration (log: run 48).
     """
     sizes = Counter(sources)

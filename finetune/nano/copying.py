@@ -20,6 +20,7 @@ from transformers import LlamaForCausalLM
 
 from finetune.nano import evidence, lessons, network, pairing
 from finetune.nano.conversion import ridge, size_of
+from finetune.nano.recognition import ignore
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import compile_prompt
 
@@ -80,7 +81,7 @@ def hide(layers: Iterable[nn.Module], axes: torch.Tensor) -> None:
             (layer.post_attention_layernorm, (mlp.gate_proj, mlp.up_proj)),
         ):
             for reader in readers:
-                reader.weight -= (reader.weight * norm.weight) @ axes @ axes.T / norm.weight
+                ignore(reader, norm, axes)
 
 
 def write_head(layer: nn.Module, head: int, weight: torch.Tensor, bias: torch.Tensor, along: torch.Tensor) -> None:

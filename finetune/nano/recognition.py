@@ -62,9 +62,14 @@ def write(decoder: LlamaForCausalLM, taught: lessons.Lessons, number: int, state
         readers = (later.self_attn.v_proj, later.mlp.gate_proj, later.mlp.up_proj)
         norms = (later.input_layernorm, later.post_attention_layernorm, later.post_attention_layernorm)
         for reader, norm in zip(readers, norms, strict=True):
-            reader.weight -= (reader.weight * norm.weight) @ axes @ axes.T / norm.weight
+            ignore(reader, norm, axes)
     _compare(decoder.model.layers[number + 1], axes[:, : -len(SETS)], decoder.config.head_dim)
     return axes
+
+
+def ignore(reader: nn.Linear, norm: nn.Module, axes: torch.Tensor) -> None:
+    """Make a matrix that reads behind a norm read nothing along orthonormal axes (width, number) of the state."""
+    reader.weight -= (reader.weight * norm.weight) @ axes @ axes.T / norm.weight
 
 
 def _compare(layer: nn.Module, axes: torch.Tensor, size: int) -> None:

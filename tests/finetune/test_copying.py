@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 
 import pytest
@@ -10,11 +9,9 @@ import torch
 from torch.nn import functional
 
 from finetune.nano import augment, copying, evidence, lessons, network, shelf
-from finetune.nano import model as nano
 from finetune.nano.stance import judge
 from moderator.prompt import load_family
 from tests.finetune import tiny
-from tests.finetune.test_recognition import SHAPE
 
 DEPTH = 1
 
@@ -22,7 +19,7 @@ DEPTH = 1
 @pytest.fixture(scope="module")
 def written(chat, known):
     """A decoder whose heads were written, the tokens of policies, their states, and the axes on which ids travel."""
-    decoder, draw, drawn = nano.build(SHAPE, 3), random.Random(3), []
+    decoder, draw, drawn = tiny.make_decoder(4, 256, 3), random.Random(3), []
     for stance in known[:5]:
         group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), stance, load_family("nano"), 10, 0.0, 1.0)
         volumes = shelf.read(decoder, chat, [group], DEPTH, 1000)
@@ -31,7 +28,7 @@ def written(chat, known):
         states = torch.cat([states for _, states in copying.policies_read(decoder, chat, DEPTH, drawn)])
     copying.write(decoder, chat, DEPTH, states, iter(drawn), len(drawn))
     lines, texts = (read(decoder, chat, DEPTH, drawn) for read in (copying.policies_read, copying.contents_read))
-    free = evidence.axes(states, lessons.WIDTH + 64)[:, lessons.WIDTH :]
+    free = evidence.axes(states, lessons.WIDTH + 32 * len(lessons.NAMING))[:, lessons.WIDTH :]
     return decoder, lines, texts, free
 
 
@@ -91,4 +88,5 @@ def test_directions_are_orthonormal_and_the_strongest():
     flat = dealt.flatten(0, 1)
     assert flat @ flat.T == pytest.approx(torch.eye(6), abs=1e-5)
     assert (flat[:, :6] ** 2).sum() > 5.5
-    assert all(abs(one.std() - other.std()) < 1.5 for one, other in itertools.pairwise(table @ some.T for some in dealt))
+    spreads = [(table @ some.T).std().item() for some in dealt]
+    assert spreads[0] == pytest.approx(spreads[1], abs=0.5)  # 0.8 if the first had the strongest

@@ -9,20 +9,17 @@ import pytest
 import torch
 
 from finetune.nano import augment, lessons, network, packing, pairing, recognition, shelf
-from finetune.nano import model as nano
 from finetune.nano.stance import SETS, judge
 from moderator.prompt import load_family
 from tests.finetune import tiny
 
 CONFIG = {"depth": 1, "compare": 2, "group": 8, "twins": 0.0, "seed": 3, "shares": {"shipped": 1.0}, "rate": 0.01}
-SHAPE = {"hidden_size": 384, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 12,
-         "num_key_value_heads": 12, "head_dim": 32, "vocab_size": 700, "max_position_embeddings": 4096}  # fmt: skip
 
 
 @pytest.fixture
 def written():
     """A decoder whose second layer recognises what a reader reads; the reader; states; the axes."""
-    decoder, taught = nano.build(SHAPE, 3), lessons.Lessons(384)
+    decoder, taught = tiny.make_decoder(4, 256, 3), lessons.Lessons(384)
     torch.nn.init.normal_(taught.topics.weight, 0.0, 0.15)
     states = torch.randn(2000, 384) * torch.linspace(0.01, 2, 384)
     before = decoder.model.layers[2].mlp.up_proj.weight.clone()
@@ -61,7 +58,7 @@ def test_layers_behind_do_not_see_the_axes_but_for_the_heads_that_compare(writte
 
 def test_too_many_topics_for_the_layer_are_refused(written):
     _, taught, states, _, _ = written
-    small = nano.build(SHAPE | {"intermediate_size": 64}, 3)
+    small = tiny.make_decoder(4, 64, 3)
     with pytest.raises(ValueError, match="neurons"):
         recognition.write(small, taught, 1, states)
 

@@ -44,15 +44,15 @@ def make_tokenizer(teacher: Teacher):
     return tokenizer.train(TEXTS * 50, tokenizer.answer_lines(1, 200), list(teacher.tokenizer.get_vocab()), VOCABULARY)
 
 
-def make_decoder(layers: int = 3) -> LlamaForCausalLM:
+def make_decoder(layers: int = 3, neurons: int = 480, seed: int = 0) -> LlamaForCausalLM:
     shape = {
         "vocab_size": VOCABULARY,
         "max_position_embeddings": 4096,
         "hidden_size": SIZE,
-        "intermediate_size": 480,
+        "intermediate_size": neurons,
         "num_hidden_layers": layers,
         "num_attention_heads": 12,
         "num_key_value_heads": 12,
         "head_dim": 32,
     }
-    return model.build(shape, 0)
+    return model.build(shape, seed)
