@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from finetune.nano import run
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from finetune.nano import lessons, run
+from finetune.nano.teacher import SIZE
 from moderator.content import Content
 from moderator.prompt import compile_prompt, load_family
+from tests.finetune import tiny
 
 
 def test_openings_end_where_a_text_begins(chat, known):
@@ -17,3 +25,61 @@ def test_openings_end_where_a_text_begins(chat, known):
     for opening in found:
         assert opening[-start:] == asked[:start]
         assert len(opening) <= 400
+
+
+CONFIG = Path(run.__file__).with_name("config.yaml")
+SMALL = {
+    "start": {"layers": [0], "curved": 96, "texts": 4, "policies": 2, "longest": 400},
+    "meaning": {"fills": 1, "tokens": 600},
+    "shelf": {"policies": 3, "sets": {"edos": 1}, "group": 4},
+    "recognition": {"sample": 400},
+    "pairing": {"fitted": 2},
+    "answers": {"groups": 2},  # pairs, and whole answers
+    "closing": {},
+}
+"""What makes a stage short; every stage takes one step."""
+
+
+@pytest.fixture
+def recipe(teacher, chat, tmp_path):
+    config = yaml.safe_load(CONFIG.read_text())
+    for name, short in SMALL.items():
+        config[name] |= {"steps": 1, "groups": 1, "minutes": 5, "warmup": 1, "caps": {}} | short
+    examples, plain = [*tiny.EXAMPLES], [*tiny.TEXTS]
+    vectors = run.make_vectors(config | {"vectors": 5}, teacher, plain)
+    paths = run.Paths(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path / "out")
+    vocabulary = chat.tokenizer.get_vocab_size()
+    decoder, taught = tiny.make_decoder(5, vocabulary=vocabulary), lessons.Lessons(SIZE)
+    return run.Recipe(config, paths, teacher, examples, examples, plain, vectors, chat, decoder, taught)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_every_stage_leaves_its_file_and_the_next_one_begins_there(recipe):
+    """On four examples; from `recognition` on the layers that gather are left alone."""
+    before = {}
+    for name in run.STAGES:
+        getattr(recipe, name)()
+        recipe.take_up(name)
+        weights = recipe.decoder.state_dict()
+        changed = {key for key, value in weights.items() if key not in before or not torch.equal(value, before[key])}
+        assert changed
+        learned = {key.split(".")[2] for key in changed if "layers" in key}
+        assert learned <= ({"2", "3", "4"} if name in run.STAGES[2:] else {"0", "1", "2", "3", "4"})
+        before = {key: value.clone() for key, value in weights.items()}
+
+
+def test_answers_keep_the_best_of_their_own(recipe, monkeypatch):
+    """However well the stage before them looked."""
+    seen = iter([0.9, 0.3, 0.5, 0.4])
+    monkeypatch.setattr(run.dev, "glance", lambda reader, examples: {"macro f1": next(seen)})
+    kept = []
+    monkeypatch.setattr(recipe, "keep", lambda name: kept.append((name, recipe.best)))
+    monkeypatch.setattr(run.answers, "losses", lambda *given: iter(()))
+    monkeypatch.setattr(run.pairing, "losses", lambda *given: iter(()))
+    monkeypatch.setattr(recipe, "contents", lambda: None)
+    monkeypatch.setattr(run.train, "in_turn", lambda *given: iter(()))
+
+    monkeypatch.setattr(run.train, "run", lambda settings, decoder, adam, losses, every: [every() for _ in range(3)])
+    recipe.keep_seen("pairing")
+    recipe.answers()
+    assert kept == [("pairing", 0.9), ("answers", 0.3), ("answers", 0.5)]

@@ -44,9 +44,9 @@ def make_tokenizer(teacher: Teacher):
     return tokenizer.train(TEXTS * 50, tokenizer.answer_lines(1, 200), list(teacher.tokenizer.get_vocab()), VOCABULARY)
 
 
-def make_decoder(layers: int = 3, neurons: int = 480, seed: int = 0) -> LlamaForCausalLM:
+def make_decoder(layers: int = 3, neurons: int = 480, seed: int = 0, vocabulary: int = VOCABULARY) -> LlamaForCausalLM:
     shape = {
-        "vocab_size": VOCABULARY,
+        "vocab_size": vocabulary,
         "max_position_embeddings": 4096,
         "hidden_size": SIZE,
         "intermediate_size": neurons,
