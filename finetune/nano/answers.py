@@ -37,15 +37,15 @@ def losses(
 
 
 def group_loss(config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, group: augment.Group) -> Loss | None:
-    """The loss of one group; None when all of its contents are too long. Layers below `depth` are not learned."""
+    """The loss of one group; None when all of its contents are too long. Layers below `compare` are not learned."""
     prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(group.stance)))
     asked = packing.ask(chat, [item.prompt for item in group.items])
     rows = [packing.encode_row(chat, ids, item) for ids, item in zip(asked, group.items, strict=True)]
     rows = [row for row in rows if len(row.ids) <= config["longest"]]
     if not rows:
         return None
-    _, past, looks = network.forward(decoder, torch.tensor([prefix.ids]), frozen=config["depth"])
-    parts = {"named": [lessons.name_loss(prefix, looks[config["depth"]])]}
+    _, past, looks = network.forward(decoder, torch.tensor([prefix.ids]), frozen=config["compare"])
+    parts = {"named": [lessons.name_loss(prefix, looks[config["compare"]])]}
     for batch in packing.batches(rows, config["tokens"]):
         for name, values in batch_losses(config, decoder, chat, prefix, past, batch).items():
             parts.setdefault(name, []).append(values)
@@ -67,7 +67,7 @@ def batch_losses(
     Tokens of an answer are over the whole vocabulary, and only where it goes on behind its label: that projection costs as
     much as all layers.
     """
-    states, _, looks = network.forward(decoder, packing.padded(batch), past, frozen=config["depth"])
+    states, _, looks = network.forward(decoder, packing.padded(batch), past, frozen=config["compare"])
     said = {index: label for label, index in check_labels(chat.tokenizer).items()}
     read = states[-1][torch.arange(len(batch)), torch.tensor([row.read for row in batch])]
     parts = label_losses(decoder, chat, read, [said[row.ids[row.read + 1]] for row in batch])

@@ -22,9 +22,9 @@ from finetune.nano.teacher import SIZE
 
 HEADS = ((0, 1, 2, 3), (4, 5), (6,))
 """The heads of the layer that compares which are taught to look at rules, at exceptions, at escalations."""
-NAMING = (0, 1)
-"""The heads of the layer that recognises which are taught to look from a line of the policy to the first and to the last token
-of its id: what looks at the line then finds the id there."""
+NAMING = (8, 9)
+"""The heads of the layer that compares which are taught to look from a line of the policy to the first and to the last token of
+its id: what looks at the line afterwards finds the id there."""
 COPYING = ((0, 1, 2, 3), (4, 5, 6, 7))
 """The heads of the last layer which are taught to look, where an id is written, to where the label was read, which looked at
 the line; and, where a quote begins, to its words."""

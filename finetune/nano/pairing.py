@@ -51,21 +51,24 @@ def losses(config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, shelf: 
 def pair_loss(
     config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, stance: Stance, drawn: Sequence[tuple[Volume, Ruling]]
 ) -> Loss:
-    """What the labels and the looks of contents behind one policy lose; layers below `depth` are not learned."""
-    depth, weights = config["depth"], config["weights"]
-    above = range(depth, len(decoder.model.layers))
+    """What the labels and the looks of contents behind one policy lose; layers below `compare` are not learned."""
+    compare, weights = config["compare"], config["weights"]
+    unread, above = range(config["depth"], compare), range(compare, len(decoder.model.layers))
     prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
     with torch.no_grad():
-        before = network.forward(decoder, torch.tensor([prefix.ids]), None, depth)[0][-1]
-    _, past, named = network.climb(decoder, before, None, above)
+        before = network.forward(decoder, torch.tensor([prefix.ids]), None, config["depth"])[0][-1]
+        through, behind, _ = network.climb(decoder, before, None, unread)
+    _, past, named = network.climb(decoder, through[-1], None, above)
     drawn = sorted(drawn, key=lambda pair: len(pair[0].states))
     rows = [replace(volume.row, looks=looks(stance, volume, ruling)) for volume, ruling in drawn]
     hidden = pad_sequence([volume.states for volume, _ in drawn], batch_first=True).float()
     places = torch.tensor([row.read for row in rows])
+    with torch.no_grad():
+        hidden = network.climb(decoder, hidden, behind, unread)[0][-1]
     states, _, looked = network.climb(decoder, hidden, past, above, places=places)
     parts = label_losses(decoder, chat, states[-1][:, 0], [ruling.label for _, ruling in drawn])
     parts["named"] = lessons.name_loss(prefix, named[0])
-    for part, values in lessons.look_loss(rows, prefix, looked[config["compare"] - depth]).items():
+    for part, values in lessons.look_loss(rows, prefix, looked[0]).items():
         parts[f"look{part}"] = values
     means = {name: values.mean() for name, values in parts.items()}
     loss = sum(weights[name.rstrip("0123456789")] * value for name, value in means.items())

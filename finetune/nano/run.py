@@ -28,9 +28,9 @@ from finetune.nano import (
     answers,
     calibrate,
     conversion,
-    copying,
     corpus,
     dev,
+    domains,
     evidence,
     lessons,
     meaning,
@@ -159,7 +159,8 @@ class Recipe:
 
     def train(self, name: str, losses: Iterator[train.Loss], keep: Callable[[str], None]) -> None:
         settings = self.settings(name)
-        adam = train.optimizer(self.decoder, self.taught, self.first, settings["rates"])
+        first = self.first if name == "meaning" else settings["compare"]
+        adam = train.optimizer(self.decoder, self.taught, first, settings["rates"])
         train.run(settings, self.decoder, adam, losses, partial(keep, name))
 
     def start(self) -> None:
@@ -193,10 +194,22 @@ class Recipe:
 
     def pairing(self) -> None:
         settings, found = self.settings("pairing"), self.contents()
-        drawn = pairing.pairs(settings, found, self.closeness)
-        copying.write(self.decoder, self.chat, settings["depth"], self.states(found), drawn, settings["fitted"])
+        self.write_domains(settings, found)
         losses = pairing.losses(settings, self.decoder, self.chat, found, self.closeness)
         self.train("pairing", losses, self.keep_seen)
+
+    def write_domains(self, settings: dict, found: shelf.Shelf) -> None:
+        """What `pairing` begins with."""
+        draw, depth, states = random.Random(settings["seed"]), settings["depth"], self.states(found)
+        neurons = domains.opinions(self.taught, found.volumes, settings["experts"], settings["seed"])
+        labels, opening = dev.Reader(self.decoder, self.chat).labels, self.chat.prefix("")[0]
+        axes, places = domains.find_axes(states), domains.Places(depth, labels, opening)
+        domains.write(self.decoder, neurons, axes, states, places)
+        known = policies.shipped()
+        stances = [policies.draw_stance(draw, known, settings["shares"], self.closeness) for _ in range(settings["fitted"])]
+        some = draw.choices(found.volumes, k=5 * settings["fitted"])
+        rules, others = domains.read_rules(self.decoder, self.chat, stances, some, depth)
+        domains.look_at_rules(self.decoder.model.layers[depth + 1], rules, others)
 
     def answers(self) -> None:
         settings, self.best = self.settings("answers"), -1.0

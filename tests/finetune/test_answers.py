@@ -137,11 +137,11 @@ def test_a_content_as_a_whole_is_read_without_its_padding_and_answer():
 def test_the_stage_learns_above_a_depth_and_leaves_a_folder_that_loads(chat, decoder, tokenizer_folder, tmp_path):
     settings = SETTINGS["answers"] | FEW | {"steps": 6}
     losses = answers.losses(settings, decoder, chat, tiny.EXAMPLES, tiny.TEXTS, lambda *_: None)
-    below, above = ([parameter.clone() for parameter in layer.parameters()] for layer in decoder.model.layers[:2])
-    adam = train.optimizer(decoder, lessons.Lessons(SIZE), 1, settings["rates"])
+    below, above = ([parameter.clone() for parameter in layer.parameters()] for layer in decoder.model.layers[1:3])
+    adam = train.optimizer(decoder, lessons.Lessons(SIZE), settings["compare"], settings["rates"])
     train.run(settings, decoder, adam, losses, lambda: None)
-    assert all(map(torch.equal, below, decoder.model.layers[0].parameters()))
-    assert not any(map(torch.equal, above, decoder.model.layers[1].parameters()))
+    assert all(map(torch.equal, below, decoder.model.layers[1].parameters()))
+    assert not any(map(torch.equal, above, decoder.model.layers[2].parameters()))
     train.export(decoder, tokenizer_folder, tmp_path / "model")
     model, loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model"), AutoTokenizer.from_pretrained(tmp_path / "model")
     turns = [{"role": "system", "content": "POLICY A"}, {"role": "user", "content": 'TEXT "b"'}]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.nano import lessons, network, packing, policies, prepare
+from finetune.nano import domains, lessons, network, packing, policies, prepare
 from finetune.nano.teacher import SIZE
 from tests.finetune import tiny
 
@@ -28,7 +28,7 @@ def test_look_loss_is_the_attention_that_falls_elsewhere():
 
 
 def test_no_two_kinds_of_parts_share_a_head():
-    for kinds in (lessons.HEADS, lessons.COPYING, [lessons.NAMING]):
+    for kinds in ([*lessons.HEADS, lessons.NAMING, (domains.POLICY,)], lessons.COPYING):
         heads = [head for some in kinds for head in some]
         assert len(set(heads)) == len(heads)
 
@@ -36,13 +36,13 @@ def test_no_two_kinds_of_parts_share_a_head():
 def test_name_loss_is_the_attention_of_a_line_that_does_not_fall_on_its_id():
     """A line of five tokens, two of them its id, after one token; each place sees itself and all before it alike."""
     prefix = packing.Prefix((2, 5, 6, 7, 8, 9), {"A1": (1, 6)}, {"A1": (1, 3)})
-    looks = network.Looks(torch.zeros(1, 2, 6, 4), torch.zeros(1, 2, 6, 4))
+    looks = network.Looks(torch.zeros(1, 12, 6, 4), torch.zeros(1, 12, 6, 4))
     assert lessons.name_loss(prefix, looks).tolist() == pytest.approx(
         [math.log(seen) for seen in (4, 5, 6) for _ in lessons.NAMING]
     )
-    first, last = torch.zeros(2, 1, 2, 6, 4)
+    first, last = torch.zeros(2, 1, 12, 6, 4)
     first[0, :, 1, 0] = last[0, :, 2, 0] = 100.0
-    asked = torch.eye(4)[0].expand(1, 2, 6, 4) * 10
+    asked = torch.eye(4)[0].expand(1, 12, 6, 4) * 10
     lost = lessons.name_loss(prefix, network.Looks(asked, first)).view(3, 2)
     assert lost[:, 0].tolist() == pytest.approx([0] * 3, abs=1e-3)
     assert (lost[:, 1] > 100).all()

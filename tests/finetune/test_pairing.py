@@ -33,9 +33,10 @@ def drawn(chat, decoder, hate):
     return group, [(volume, judge(hate, volume.example)) for volume in volumes]
 
 
-def test_a_pair_loses_what_it_loses_when_all_layers_read_it(chat, decoder, hate, drawn):
+@pytest.mark.parametrize("compare", [1, 2])
+def test_a_pair_loses_what_it_loses_when_all_layers_read_it(chat, decoder, hate, drawn, compare):
     group, pairs = drawn
-    lost, numbers = pairing.pair_loss(CONFIG, decoder, chat, hate, pairs)
+    lost, numbers = pairing.pair_loss(CONFIG | {"compare": compare}, decoder, chat, hate, pairs)
     prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(hate)))
     rows = [packing.encode_row(chat, ids, item) for ids, item in zip(asked(chat, group), group.items, strict=True)]
     _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
@@ -45,11 +46,11 @@ def test_a_pair_loses_what_it_loses_when_all_layers_read_it(chat, decoder, hate,
     label, mass = (values.mean() for values in parts.values())
     assert numbers["label"] == pytest.approx(label.item(), abs=0.01)
     assert numbers["mass"] == pytest.approx(mass.item(), abs=0.01)
-    assert numbers["look0"] == pytest.approx(lessons.look_loss(rows, prefix, looks[1])[0].mean().item(), abs=0.01)
+    assert numbers["look0"] == pytest.approx(lessons.look_loss(rows, prefix, looks[compare])[0].mean().item(), abs=0.01)
     looked = sum(numbers[f"look{kind}"] for kind in range(3))
     assert lost.item() == pytest.approx(label.item() + 0.3 * mass.item() + 0.5 * looked + 0.2 * numbers["named"], abs=0.02)
     lost.backward()
-    below, above = (list(decoder.model.layers[number].parameters()) for number in (0, -1))
+    below, above = (list(decoder.model.layers[number].parameters()) for number in (compare - 1, -1))
     assert all(one.grad is None for one in below)
     assert all(one.grad is not None for one in above)
 

@@ -1,0 +1,345 @@
+"""What a content says about each domain, and whether the rule that is looked at covers it: written, not found by training.
+
+The readers of `meaning` judge a text by the lights of each set, as well as linear models fitted to that set (log: run 49). What
+they say is brought together for each domain by a mixture of experts, whose gates read which set a text is like (Jacobs et al.
+1991), and stands along an axis of its own behind the layer that recognises. Heads that look at the rule which is broken take
+along the domains that it covers, one more head looks at all rules, and neurons of the last layer multiply opinions by both and
+move the answer towards `yes`. So training on pairs of contents and policies begins with what is known.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import LlamaForCausalLM
+
+from finetune.nano import calibrate, evidence, lessons, network, packing
+from finetune.nano.conversion import ridge, size_of
+from finetune.nano.prepare import Example
+from finetune.nano.recognition import SOFT, ignore
+from finetune.nano.shelf import Volume
+from finetune.nano.stance import DOMAIN_NAMES, SETS, Stance
+from moderator.engines.chat import ChatTokenizer
+from moderator.prompt import compile_prompt
+
+SOURCES = tuple(sorted({source for source, _ in SETS}))
+EXPERTS = tuple(
+    tuple(index for index, (_, told) in enumerate(SETS) if told == domain or (domain == "hate" and told == "sexism"))
+    for domain in DOMAIN_NAMES
+)
+"""For each domain the places among `SETS` of those that label it; hate at women is hate."""
+SINGLE = {"dangerous", "sexual"}
+"""Domains whose one set holds nothing but violations: the reader over all texts counts as much."""
+TEMPERATURE = 2.0
+"""Of the gates: at 1 the mixture is worse on texts of no set (Surge, AUROC 0.80; 0.82 at 2), at 4 on those of HateXplain."""
+AT_LEAST = 0.03
+"""What every expert has of a gate."""
+FARTHEST = 6.0
+"""How far an opinion may be from even odds, in units of a nat."""
+LOUD = 0.7
+"""How large an opinion of one nat stands beside an entry of the state."""
+CARRIED = 0.75
+"""How large what a head carries stands beside an entry of the state; four heads carry it."""
+POLICY = 7
+"""The head of the layer that compares which looks at all rules."""
+LOOKING = 12.0
+"""How much more a token of a rule gets of its look than another one, in nats."""
+STRENGTH = 0.01
+"""Of the ridge regression that tells rules from the rest."""
+STEPS, BATCH = 3000, 1024
+
+Seen = torch.Tensor
+"""States of tokens (tokens, width)."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Experts for each domain, and the gate that says which of `SOURCES` a text is like."""
+
+    readers: lessons.Lessons
+    gate: nn.Linear
+
+    @torch.no_grad()
+    def read(self, states: torch.Tensor) -> torch.Tensor:
+        """What a content says about each domain (contents, domains), in nats of no common origin: the mean over its experts
+        and the mean weighed by the gate, added up."""
+        inside = network.normal(states, torch.ones(states.shape[1]))
+        readings = self.readers.topics(inside * self.readers.weight)
+        own, alike = readings[:, -len(SETS) :], (self.gate(inside) / TEMPERATURE).softmax(-1)
+        return torch.stack([self._domain(k, readings, own, alike) for k in range(len(DOMAIN_NAMES))], 1)
+
+    def _domain(self, number: int, readings: torch.Tensor, own: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
+        experts = list(EXPERTS[number])
+        if not experts:
+            return 2 * readings[:, number]
+        weights = alike[:, [SOURCES.index(SETS[one][0]) for one in experts]] + AT_LEAST / len(experts)
+        mixed = (weights * own[:, experts]).sum(1) / weights.sum(1) + own[:, experts].mean(1)
+        return (mixed + 2 * readings[:, number]) / 2 if DOMAIN_NAMES[number] in SINGLE else mixed
+
+
+def fit_gate(states: torch.Tensor, sources: Sequence[str], seed: int) -> nn.Linear:
+    """A linear reader (softmax) of which of `SOURCES` a content (states: contents, width) is from; rare ones count more."""
+    kept = [index for index, source in enumerate(sources) if source in SOURCES]
+    random.Random(seed).shuffle(kept)
+    inside = network.normal(states[kept], torch.ones(states.shape[1]))
+    wanted = torch.tensor([SOURCES.index(sources[index]) for index in kept])
+    rare = torch.bincount(wanted, minlength=len(SOURCES)).clamp(min=1).float().rsqrt()[wanted]
+    gate = nn.Linear(states.shape[1], len(SOURCES))
+
+    def lost(some: torch.Tensor) -> torch.Tensor:
+        return (functional.cross_entropy(gate(inside[some]), wanted[some], reduction="none") * rare[some]).mean() / rare.mean()
+
+    descend(list(gate.parameters()), lost, len(kept), STEPS // 2, 0.003, seed)
+    return gate
+
+
+def descend(
+    learned: list[torch.Tensor], lost: Callable[[torch.Tensor], torch.Tensor], number: int, steps: int, rate: float, seed: int
+) -> None:
+    """Adam on random batches of `number` things, `lost(indices)`, the rate falling to zero."""
+    adam, draw = torch.optim.Adam(learned, rate), torch.Generator().manual_seed(seed)
+    for step in range(steps):
+        adam.param_groups[0]["lr"] = rate * (1 - step / steps)
+        loss = lost(torch.randint(0, number, (min(BATCH, number),), generator=draw))
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+
+
+def odds(readings: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+    """Readings (contents, domains) as log odds that a content breaks the domain, where violations are as many as the rest
+    (Platt 1999); what a set says nothing about does not count, and a domain that nothing settles stays as it is."""
+    found = readings.clone()
+    for number, domain in enumerate(DOMAIN_NAMES):
+        broken = torch.tensor([domain in one.domains for one in examples])
+        kept = ~broken & torch.tensor([domain not in {*one.unsure, *one.doubt} for one in examples])
+        if broken.any() and kept.any():
+            scale, offset = _logistic(readings[broken, number], readings[kept, number])
+            found[:, number] = scale * readings[:, number] + offset
+    return found.clamp(-FARTHEST, FARTHEST)
+
+
+def _logistic(above: torch.Tensor, below: torch.Tensor) -> tuple[float, float]:
+    line = torch.tensor([0.3, 0.0], requires_grad=True)
+    solver = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        solver.zero_grad()
+        scale, offset = line
+        loss = functional.softplus(-scale * above - offset).mean() + functional.softplus(scale * below + offset).mean()
+        loss.backward()
+        return loss
+
+    solver.step(closure)
+    return line[0].item(), line[1].item()
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """SwiGLU neurons: gates and ups (neurons, width) with their biases, outputs (outputs, neurons) with theirs."""
+
+    gate: torch.Tensor
+    gate_bias: torch.Tensor
+    up: torch.Tensor
+    up_bias: torch.Tensor
+    down: torch.Tensor
+    down_bias: torch.Tensor
+
+    @property
+    def all(self) -> list[torch.Tensor]:
+        return [self.gate, self.gate_bias, self.up, self.up_bias, self.down, self.down_bias]
+
+    def __call__(self, inside: torch.Tensor) -> torch.Tensor:
+        fired = functional.silu(inside @ self.gate.T + self.gate_bias) * (inside @ self.up.T + self.up_bias)
+        return fired @ self.down.T + self.down_bias
+
+
+def begin_neurons(mixture: Mixture, number: int, outputs: int, seed: int) -> Neurons:
+    """So many neurons: gates of the mixture times its readers, two signs each; the others are small and random."""
+    draw, width = torch.Generator().manual_seed(seed), mixture.gate.in_features
+    gate, up = (0.02 * torch.randn(number, width, generator=draw) for _ in range(2))
+    down = 0.02 * torch.randn(outputs, number, generator=draw)
+    found = Neurons(gate, torch.zeros(number), up, torch.zeros(number), down, torch.zeros(outputs))
+    readers, biases = mixture.readers.topics.weight * mixture.readers.weight, mixture.readers.topics.bias
+    with torch.no_grad():
+        for place, (source, _) in enumerate(SETS):
+            like = SOURCES.index(source)
+            for sign, row in ((1, 2 * place), (-1, 2 * place + 1)):
+                found.gate[row] = (mixture.gate.weight[like] - mixture.gate.weight.mean(0)) / TEMPERATURE
+                found.gate_bias[row] = sign * SOFT + (mixture.gate.bias[like] - mixture.gate.bias.mean()) / TEMPERATURE
+                found.up[row], found.up_bias[row] = readers[place - len(SETS)], biases[place - len(SETS)]
+                for domain, experts in enumerate(EXPERTS):
+                    found.down[domain, row] = sign / (2 * SOFT) if place in experts else 0.0
+        for domain, experts in enumerate(EXPERTS):
+            row, columns = 2 * len(SETS) + domain, [one - len(SETS) for one in experts] or [domain]
+            found.gate_bias[row] = 2 * SOFT
+            found.up[row], found.up_bias[row] = readers[columns].mean(0), biases[columns].mean()
+            found.down[domain, row] = 1 / (2 * SOFT)
+    return found
+
+
+def fit_neurons(mixture: Mixture, states: torch.Tensor, wanted: torch.Tensor, number: int, seed: int) -> Neurons:
+    """Neurons that come to what is wanted (contents, domains) of states (contents, width) behind a norm without a weight.
+
+    Raises ValueError when there are fewer than the mixture needs to begin with.
+    """
+    if number < 2 * len(SETS) + len(DOMAIN_NAMES):
+        raise ValueError(f"the mixture needs {2 * len(SETS) + len(DOMAIN_NAMES)} neurons, not {number}")
+    inside = network.normal(states, torch.ones(states.shape[1]))
+    found = begin_neurons(mixture, number, wanted.shape[1], seed)
+    with torch.no_grad():
+        found.down_bias.add_((wanted - found(inside)).mean(0))
+    learned = [part.requires_grad_() for part in found.all]
+    descend(learned, lambda some: (found(inside[some]) - wanted[some]).pow(2).mean(), len(inside), STEPS, 0.002, seed)
+    return Neurons(*(part.detach() for part in found.all))
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Orthonormal directions (width, domains): of the domains of a line as `recognition.write` chose them, of opinions, of what
+    the rule that is looked at covers, of what the policy's rules cover on average."""
+
+    topics: torch.Tensor
+    opinions: torch.Tensor
+    covered: torch.Tensor
+    policy: torch.Tensor
+
+    @property
+    def new(self) -> torch.Tensor:
+        return torch.cat((self.opinions, self.covered, self.policy), 1)
+
+
+def find_axes(states: torch.Tensor) -> Axes:
+    """The axes that `states` (tokens, width), those that `recognition.write` was given, use least behind those of topics."""
+    number, width = len(DOMAIN_NAMES), lessons.WIDTH
+    found = evidence.axes(states, width + 3 * number)
+    return Axes(found[:, :number], *found[:, width:].split(number, 1))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things stand: the layer that recognises (`depth`; the next one compares, the last one answers), the tokens of the
+    labels as `calibrate` takes them, and the token that every prompt begins with, where heads look that find no rule broken."""
+
+    depth: int
+    labels: Sequence[int]
+    opening: int
+
+
+@torch.no_grad()
+def write(decoder: LlamaForCausalLM, neurons: Neurons, axes: Axes, states: torch.Tensor, places: Places) -> None:
+    """Write opinions, what the rule looked at covers, what is covered where `look_at_rules` looks, and the products.
+
+    `states` are those that `find_axes` was given.
+    """
+    layers, size = decoder.model.layers, size_of(states)
+    recognising, comparing, answering = layers[places.depth], layers[places.depth + 1], layers[-1]
+    for layer in layers[places.depth :]:
+        hide(layer, axes.new)
+    judge(recognising, neurons, axes, size)
+    nothing = network.forward(decoder, torch.tensor([[places.opening]]), None, places.depth + 1)[0][-1][0, 0]
+    for head in lessons.HEADS[0]:
+        carry(comparing, head, axes.topics, CARRIED * size * axes.covered, nothing)
+    carry(comparing, POLICY, axes.topics, len(lessons.HEADS[0]) * CARRIED * size * axes.policy, nothing)
+    towards = calibrate.towards_yes(decoder, places.labels)
+    multiply(answering, axes, size * towards / towards.pow(2).mean().sqrt())
+
+
+def judge(layer: nn.Module, neurons: Neurons, axes: Axes, size: float) -> None:
+    """Put the neurons behind those that recognise topics."""
+    mlp, norm = layer.mlp, layer.post_attention_layernorm.weight
+    rows = slice(2 * lessons.WIDTH, 2 * lessons.WIDTH + len(neurons.gate))
+    mlp.gate_proj.weight[rows], mlp.gate_proj.bias[rows] = neurons.gate / norm, neurons.gate_bias
+    mlp.up_proj.weight[rows], mlp.up_proj.bias[rows] = neurons.up / norm, neurons.up_bias
+    mlp.down_proj.weight[:, rows] = LOUD * size * axes.opinions @ neurons.down
+    mlp.down_proj.bias += LOUD * size * axes.opinions @ neurons.down_bias
+
+
+def carry(layer: nn.Module, head: int, taken: torch.Tensor, along: torch.Tensor, nothing: torch.Tensor) -> None:
+    """Make a head take along what a token is along some axes (width, number), to others; from the state `nothing` it takes
+    nothing."""
+    attention, norm = layer.self_attn, layer.input_layernorm.weight
+    length = attention.head_dim
+    rows = slice(head * length, (head + 1) * length)
+    attention.v_proj.weight[rows], attention.v_proj.bias[rows] = 0.0, 0.0
+    attention.o_proj.weight[:, rows] = 0.0
+    some = slice(head * length, head * length + taken.shape[1])
+    attention.v_proj.weight[some] = taken.T / norm
+    attention.v_proj.bias[some] = -attention.v_proj.weight[some] @ network.normal(nothing, norm)
+    attention.o_proj.weight[:, some] = along
+
+
+@torch.no_grad()
+def look_at_rules(layer: nn.Module, rules: Seen, others: Seen) -> None:
+    """Make the head `POLICY` of a layer look at the tokens of all rules alike, from anywhere: a linear reader tells them, along
+    the slowest rotation."""
+    attention, head = layer.self_attn, POLICY
+    length = attention.head_dim
+    told = torch.cat((torch.ones(len(rules), 1), torch.zeros(len(others), 1)))
+    given = network.normal(torch.cat((rules, others)), layer.input_layernorm.weight)
+    weight, _ = ridge(given, told, torch.zeros(1, given.shape[1]), STRENGTH)
+    for matrix in (attention.q_proj, attention.k_proj):
+        matrix.weight[head * length : (head + 1) * length] = 0.0
+        matrix.bias[head * length : (head + 1) * length] = 0.0
+    slowest = head * length + length // 2 - 1
+    attention.q_proj.bias[slowest] = LOOKING * length**0.5
+    attention.k_proj.weight[slowest] = weight[0]
+
+
+def multiply(layer: nn.Module, axes: Axes, towards: torch.Tensor) -> None:
+    """Two neurons a domain, the layer's last. What the rule that is looked at covers opens one, and any opinion but a clear no
+    goes through; what the policy covers opens the other, and the opinion goes through as it is."""
+    mlp, norm, number = layer.mlp, layer.post_attention_layernorm.weight, len(DOMAIN_NAMES)
+    parts = ((axes.covered, 2.0, -0.5, 1.5, 0.25), (axes.policy, 3.0, -1.5, 0.0, 0.2))
+    for place, (opened, scale, threshold, least, said) in enumerate(parts):
+        rows = slice(mlp.gate_proj.out_features - (place + 1) * number, mlp.gate_proj.out_features - place * number)
+        mlp.gate_proj.weight[rows], mlp.gate_proj.bias[rows] = scale * opened.T / norm, threshold
+        mlp.up_proj.weight[rows], mlp.up_proj.bias[rows] = 4 * axes.opinions.T / norm, least
+        mlp.down_proj.weight[:, rows] = (said * towards)[:, None]
+
+
+@torch.no_grad()
+def read_rules(
+    decoder: LlamaForCausalLM, chat: ChatTokenizer, stances: Sequence[Stance], volumes: Sequence[Volume], depth: int
+) -> tuple[Seen, Seen]:
+    """Tokens of rules, and those of the rest of the policies and of contents, after the layer that recognises, as written."""
+    rules, others = [], []
+    for stance in stances:
+        prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
+        states = network.forward(decoder, torch.tensor([prefix.ids]), None, depth + 1)[0][-1][0]
+        told = torch.zeros(len(states), dtype=torch.bool)
+        for start, end in (prefix.lines[name] for name in stance.rules if name in prefix.lines):
+            told[start:end] = True
+        rules.append(states[told])
+        others.append(states[~told])
+    for volume in volumes:
+        others.append(network.climb(decoder, volume.states[None].float(), None, range(depth, depth + 1))[0][-1][0, ::2])
+    return torch.cat(rules), torch.cat(others)
+
+
+@torch.no_grad()
+def hide(layer: nn.Module, axes: torch.Tensor) -> None:
+    """Make a layer neither read nor write along orthonormal axes (width, number)."""
+    attention, mlp = layer.self_attn, layer.mlp
+    for norm, readers in (
+        (layer.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj)),
+        (layer.post_attention_layernorm, (mlp.gate_proj, mlp.up_proj)),
+    ):
+        for reader in readers:
+            ignore(reader, norm, axes)
+    for writer in (attention.o_proj, mlp.down_proj):
+        writer.weight -= axes @ (axes.T @ writer.weight)
+        writer.bias -= axes @ (axes.T @ writer.bias)
+
+
+def opinions(readers: lessons.Lessons, volumes: Sequence[Volume], number: int, seed: int) -> Neurons:
+    """Neurons that say of a content, where its label is read, how likely it breaks each domain; fitted on these contents."""
+    states = torch.stack([volume.states[-1] for volume in volumes]).float()
+    examples = [volume.example for volume in volumes]
+    mixture = Mixture(readers, fit_gate(states, [one.source for one in examples], seed))
+    return fit_neurons(mixture, states, odds(mixture.read(states), examples), number, seed)

@@ -1,0 +1,148 @@
+"""What a content says of a domain and what a rule covers are multiplied, before anything is trained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from finetune.nano import calibrate, domains, lessons, network
+from finetune.nano.prepare import Example
+from finetune.nano.stance import DOMAIN_NAMES, SETS
+from tests.finetune import tiny
+
+HATE, SPAM = DOMAIN_NAMES.index("hate"), DOMAIN_NAMES.index("spam")
+LABELS = (5, 6, 7, 8, 9)
+NEURONS = 2 * len(SETS) + len(DOMAIN_NAMES)
+WIDTH = 2 * lessons.WIDTH + NEURONS
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    torch.manual_seed(0)
+    readers, gate = lessons.Lessons(384), torch.nn.Linear(384, len(domains.SOURCES))
+    with torch.no_grad():
+        readers.topics.weight.normal_(0.0, 0.1)
+        gate.weight.normal_(0.0, 0.1)
+    return domains.Mixture(readers, gate)
+
+
+@pytest.fixture(scope="module")
+def written(mixture):
+    """A decoder that was written, its axes, states and neurons."""
+    torch.manual_seed(1)
+    decoder = tiny.make_decoder(4, WIDTH, 3)
+    states = torch.randn(3000, 384) * torch.linspace(0.01, 2, 384)
+    neurons, axes = domains.begin_neurons(mixture, NEURONS, len(DOMAIN_NAMES), 0), domains.find_axes(states)
+    domains.write(decoder, neurons, axes, states, domains.Places(1, LABELS, 3))
+    return decoder, axes, states
+
+
+def test_an_expert_counts_where_a_text_is_like_those_it_judged(mixture):
+    torch.manual_seed(2)
+    states = torch.randn(50, 384)
+    with torch.no_grad():
+        inside = network.normal(states, torch.ones(384))
+        own = mixture.readers.topics(inside)[:, -len(SETS) :]
+        alike = (mixture.gate(inside) / domains.TEMPERATURE).softmax(-1)
+    experts = domains.EXPERTS[SPAM]
+    assert {SETS[one][0] for one in experts} == {"sms-spam", "youtube-spam"}
+    weights = torch.stack([alike[:, domains.SOURCES.index(SETS[one][0])] for one in experts], 1) + domains.AT_LEAST / 2
+    wanted = (own[:, experts] * weights).sum(1) / weights.sum(1) + own[:, experts].mean(1)
+    assert torch.allclose(mixture.read(states)[:, SPAM], wanted, atol=1e-4)
+
+
+def test_neurons_say_what_the_mixture_says(mixture):
+    torch.manual_seed(3)
+    states = torch.randn(3000, 384)
+    wanted = mixture.read(states)
+    neurons = domains.fit_neurons(mixture, states, wanted, NEURONS + 40, 0)
+    missed = (neurons(network.normal(states, torch.ones(384))) - wanted).pow(2).mean(0) / wanted.var(0)
+    assert missed.max() < 0.1
+    with pytest.raises(ValueError, match="needs"):
+        domains.fit_neurons(mixture, states, wanted, NEURONS - 1, 0)
+
+
+def test_the_gate_tells_the_sets_apart():
+    torch.manual_seed(4)
+    sources = [domains.SOURCES[index % 3] for index in range(600)] + ["written"] * 50
+    states = torch.randn(650, 16)
+    states[torch.arange(600), [index % 3 for index in range(600)]] += 4.0
+    told = domains.fit_gate(states, sources, 0)(network.normal(states[:600], torch.ones(16))).argmax(1)
+    assert (told == torch.tensor([index % 3 for index in range(600)])).float().mean() > 0.95
+
+
+def test_log_odds_are_those_of_as_many_violations_as_others():
+    """However few there are, and whatever is said of texts whose set is silent about the domain."""
+    torch.manual_seed(5)
+    broken = [Example("a", "edos", broken=frozenset({"hate.slur"}))] * 500
+    kept, silent = [Example("b", "edos")] * 5000, [Example("c", "sms-spam", unsure=frozenset({"hate"}))] * 5000
+    readings = torch.zeros(10500, len(DOMAIN_NAMES))
+    readings[:500, HATE] = torch.randn(500) + 1
+    readings[500:5500, HATE] = torch.randn(5000) - 3
+    readings[5500:, HATE] = 40.0
+    found = domains.odds(readings, [*broken, *kept, *silent])[:, HATE]
+    # two normal distributions of the same spread, 4 apart: 4 nats a unit, none halfway between them
+    assert found[:5500].numpy() == pytest.approx((4 * (readings[:5500, HATE] + 1)).clamp(-6, 6).numpy(), abs=1.2)
+    assert found[5500:].max() <= domains.FARTHEST
+
+
+def carried(decoder, heads: range, state: torch.Tensor) -> torch.Tensor:
+    """What heads of the layer that compares add where they look at nothing but this."""
+    layer, size = decoder.model.layers[2], decoder.config.head_dim
+    values = network.linear(network.normal(state, layer.input_layernorm.weight), layer.self_attn.v_proj).float()
+    rows = slice(heads[0] * size, (heads[-1] + 1) * size)
+    return values[rows] @ layer.self_attn.o_proj.weight[:, rows].T
+
+
+@torch.no_grad()
+def test_heads_carry_the_domains_of_what_they_look_at_and_nothing_from_where_no_rule_is(written):
+    decoder, axes, _ = written
+    opening = network.forward(decoder, torch.tensor([[3]]), None, 2)[0][-1][0, 0]
+    line = opening + 20 * axes.topics[:, HATE]
+    for heads, along in ((range(4), axes.covered), (range(domains.POLICY, domains.POLICY + 1), axes.policy)):
+        assert carried(decoder, heads, opening).abs().max() < 1e-3
+        told = carried(decoder, heads, line) @ along
+        assert told[HATE] > 5 * told[SPAM].abs()
+
+
+@torch.no_grad()
+def test_a_head_looks_at_the_tokens_of_rules_wherever_they_stand(written):
+    decoder, _, _ = written
+    torch.manual_seed(6)
+    way = torch.randn(384)
+    others, rules = torch.randn(3000, 384), torch.randn(1000, 384) + way
+    layer, size = decoder.model.layers[2], decoder.config.head_dim
+    domains.look_at_rules(layer, rules, others)
+    states = torch.cat((torch.randn(300, 384), torch.randn(20, 384) + way, torch.randn(80, 384)))[None]
+    _, _, (look,) = network.climb(decoder, states, None, range(2, 3))
+    scores = look.queries[0, domains.POLICY, -1].float() @ look.keys[0, domains.POLICY].float().T / size**0.5
+    assert scores.softmax(-1)[300:320].sum() > 0.95
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("step", ["covered", "policy"])
+def test_an_opinion_moves_the_answer_where_its_domain_is_covered(written, step):
+    decoder, axes, states = written
+    layer, towards = decoder.model.layers[-1], calibrate.towards_yes(decoder, LABELS)
+    size, along = states.pow(2).mean(-1).sqrt().mean(), getattr(axes, step)
+
+    def moved(opinion: float, covered: int) -> float:
+        state = states[0] + size * (4 * along[:, covered] + opinion * axes.opinions[:, HATE])
+        added = network.gated(network.normal(state, layer.post_attention_layernorm.weight), layer.mlp)
+        return (added @ towards / towards.pow(2).sum()).item()
+
+    about_hate, about_spam = (moved(4.0, covered) - moved(-4.0, covered) for covered in (HATE, SPAM))
+    assert about_hate > 5 * abs(about_spam)
+    assert about_hate > 0
+
+
+@torch.no_grad()
+def test_nothing_else_reads_or_writes_the_axes(written):
+    decoder, axes, _ = written
+    for number in (2, 3):
+        layer = decoder.model.layers[number]
+        size = decoder.config.head_dim
+        silent = [row for head in range(4, 12) if head != domains.POLICY for row in range(head * size, (head + 1) * size)]
+        assert (layer.self_attn.q_proj.weight * layer.input_layernorm.weight @ axes.new).abs().max() < 1e-4
+        assert (axes.new.T @ layer.mlp.down_proj.weight[:, : -2 * len(DOMAIN_NAMES)]).abs().max() < 1e-4
+        assert (axes.new.T @ layer.self_attn.o_proj.weight[:, silent]).abs().max() < 1e-4
