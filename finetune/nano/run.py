@@ -159,6 +159,7 @@ class Recipe:
 
     def train(self, name: str, losses: Iterator[train.Loss], keep: Callable[[str], None]) -> None:
         settings = self.settings(name)
+        # what `pairing` writes into the layer that recognises, and all below it, is left alone from then on
         first = self.first if name == "meaning" else settings["compare"]
         adam = train.optimizer(self.decoder, self.taught, first, settings["rates"])
         train.run(settings, self.decoder, adam, losses, partial(keep, name))

@@ -20,8 +20,8 @@ Loss = tuple[torch.Tensor, dict[str, float]]
 
 
 def optimizer(decoder: LlamaForCausalLM, taught: nn.Module, first: int, rates: Mapping[str, float]) -> torch.optim.AdamW:
-    """AdamW with a rate for each part: `first` layers, which begin at the encoder's, `new` ones, `embeddings`, the last `norm`
-    (that of the embeddings unless it has its own), `lessons`."""
+    """AdamW with a rate for each part: the `first` layers, `new` ones, `embeddings`, the last `norm` (that of the embeddings
+    unless it has its own), `lessons`. A part without a rate is not learned."""
     parts: dict[str, list[nn.Parameter]] = {"first": [], "new": [], "lessons": list(taught.parameters())}
     for index, layer in enumerate(decoder.model.layers):
         parts["first" if index < first else "new"] += layer.parameters()
