@@ -1,4 +1,9 @@
-"""Whole answers under policies. One prefix, many contents behind it; each kind of token has its weight."""
+"""Whole answers under policies. One prefix, many contents behind it; each kind of token has its weight.
+
+Where a policy's own rules decide, training holds to what the labels were before it (learning without forgetting, Li & Hoiem
+2016): people's labels of single sets pull them towards what tells these sets apart (log: runs 53, 54). Exceptions, questions,
+rules about topics or letters and rules turned round are learned from people's labels and from code.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +22,38 @@ from finetune.nano.train import Loss
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import load_family
 
+PLAIN = frozenset({"shipped", "edited", "written", "merged"})
+"""The kinds of policies whose rules are about harms and nothing else."""
+SETTLED = frozenset({"yes", "no", "none"})
+"""Labels that such rules decide by themselves."""
 NAMES = {packing.ID: "id", packing.REST: "rest", packing.HEAD: "head"}
+
+
+def groups(config: dict, examples: Sequence[Example], plain: Sequence[str], closeness: Closeness) -> Iterator[augment.Group]:
+    """Without end: a policy, contents after it, their answers. `plain`: unlabelled texts, for topical rules."""
+    draw, family = random.Random(config["seed"]), load_family("nano")
+    pools = augment.Pools(examples, draw, config["caps"], plain)
+    return augment.groups(draw, pools, policies.shipped(), family, config, closeness)
 
 
 def losses(
     config: dict,
     decoder: LlamaForCausalLM,
+    written: LlamaForCausalLM,
     chat: ChatTokenizer,
     examples: Sequence[Example],
     plain: Sequence[str],
     closeness: Closeness,
 ) -> Iterator[Loss]:
-    """Groups without end: a policy, contents after it, their answers. `plain`: unlabelled texts, for topical rules."""
-    draw, family = random.Random(config["seed"]), load_family("nano")
-    pools = augment.Pools(examples, draw, config["caps"], plain)
-    for group in augment.groups(draw, pools, policies.shipped(), family, config, closeness):
-        if loss := group_loss(config, decoder, chat, group):
+    """Losses without end, of `groups`; `written`: the decoder before training."""
+    for group in groups(config, examples, plain, closeness):
+        if loss := group_loss(config, decoder, written, chat, group):
             yield loss
 
 
-def group_loss(config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, group: augment.Group) -> Loss | None:
+def group_loss(
+    config: dict, decoder: LlamaForCausalLM, written: LlamaForCausalLM, chat: ChatTokenizer, group: augment.Group
+) -> Loss | None:
     """The loss of one group; None when all of its contents are too long. Layers below `compare` are not learned."""
     prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(group.stance)))
     asked = packing.ask(chat, [item.prompt for item in group.items])
@@ -44,10 +61,11 @@ def group_loss(config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, gro
     rows = [row for row in rows if len(row.ids) <= config["longest"]]
     if not rows:
         return None
-    _, past, looks = network.forward(decoder, torch.tensor([prefix.ids]), frozen=config["compare"])
+    states, past, looks = network.forward(decoder, torch.tensor([prefix.ids]), frozen=config["compare"])
+    before = Before(written, group.stance.kind, config["compare"], states[config["compare"]])
     parts = {"named": [lessons.name_loss(prefix, looks[config["compare"]])]}
     for batch in packing.batches(rows, config["tokens"]):
-        for name, values in batch_losses(config, decoder, chat, prefix, past, batch).items():
+        for name, values in batch_losses(config, decoder, before, chat, prefix, past, batch).items():
             parts.setdefault(name, []).append(values)
     means = {name: torch.cat(values).mean() for name, values in parts.items() if sum(map(len, values))}
     loss = sum(config["weights"][name.rstrip("0123456789")] * value for name, value in means.items())
@@ -57,6 +75,7 @@ def group_loss(config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, gro
 def batch_losses(
     config: dict,
     decoder: LlamaForCausalLM,
+    before: Before,
     chat: ChatTokenizer,
     prefix: packing.Prefix,
     past: network.Past,
@@ -69,8 +88,10 @@ def batch_losses(
     """
     states, _, looks = network.forward(decoder, packing.padded(batch), past, frozen=config["compare"])
     said = {index: label for label, index in check_labels(chat.tokenizer).items()}
-    read = states[-1][torch.arange(len(batch)), torch.tensor([row.read for row in batch])]
-    parts = label_losses(decoder, chat, read, [said[row.ids[row.read + 1]] for row in batch])
+    reads = torch.tensor([row.read for row in batch])
+    labels = [said[row.ids[row.read + 1]] for row in batch]
+    wanted = before.wanted(chat, states[config["compare"]], batch, labels)
+    parts = label_losses(decoder, chat, states[-1][torch.arange(len(batch)), reads], wanted)
     places = [
         (index, place, kind) for index, row in enumerate(batch) for place, kind in enumerate(row.written) if kind in NAMES
     ]
@@ -81,16 +102,51 @@ def batch_losses(
         parts |= {name: each[kinds == kind] for kind, name in NAMES.items()}
     for part, values in lessons.look_loss(batch, prefix, looks[config["compare"]]).items():
         parts[f"look{part}"] = values
-    return parts | lessons.copy_loss(batch, looks[-1])
+    return parts | {
+        "cited": lessons.cite_loss(batch, prefix, looks[-1]),
+        "quoted": lessons.quote_loss(batch, looks[-1]),
+    }
+
+
+class Before:
+    """Labels of the decoder before training, behind one policy; `prefix` is its states (1, tokens, width) below the layer that
+    compares: the layers down there are those of the decoder that is trained."""
+
+    def __init__(self, written: LlamaForCausalLM, kind: str, compare: int, prefix: torch.Tensor) -> None:
+        self.written, self.settled = written, kind in PLAIN
+        self.layers = range(compare, len(written.model.layers))
+        if self.settled:
+            with torch.no_grad():
+                self.past = network.climb(written, prefix, None, self.layers)[1]
+
+    @torch.no_grad()
+    def wanted(
+        self, chat: ChatTokenizer, hidden: torch.Tensor, rows: Sequence[packing.Row], labels: Sequence[str]
+    ) -> torch.Tensor:
+        """The distribution of labels to come to (rows, labels), of contents (rows, tokens, width) below `compare`: what it was
+        where the policy's own rules decide about a text with nothing around it, else the label given."""
+        found = functional.one_hot(torch.tensor([LABELS.index(label) for label in labels]), len(LABELS)).float()
+        held = [
+            index
+            for index, (row, label) in enumerate(zip(rows, labels, strict=True))
+            if self.settled and label in SETTLED and not row.example.core
+        ]
+        if held:
+            reads = torch.tensor([rows[index].read for index in held])
+            known = check_labels(chat.tokenizer)
+            states = network.climb(self.written, hidden[held], self.past, self.layers, places=reads)[0][-1][:, 0]
+            found[held] = network.last(self.written, states)[:, [known[label] for label in LABELS]].softmax(-1)
+        return found
 
 
 def label_losses(
-    decoder: LlamaForCausalLM, chat: ChatTokenizer, read: torch.Tensor, labels: Sequence[str]
+    decoder: LlamaForCausalLM, chat: ChatTokenizer, read: torch.Tensor, wanted: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """Of the states (rows, width) where labels are read: minus the log of the probability of each `label` among all labels, as
-    serving compares them, and of all labels in the vocabulary (`mass`), without which serving asks a person."""
+    """Of the states (rows, width) where labels are read: `label`, the divergence (nats) from the `wanted` probabilities (rows,
+    labels) to those among all labels, as serving compares them; and minus the log of the probability of all labels in the
+    vocabulary (`mass`), without which serving asks a person."""
     known = check_labels(chat.tokenizer)
     logits = network.last(decoder, read)
     among = logits[:, [known[label] for label in LABELS]]
-    label = functional.cross_entropy(among, torch.tensor([LABELS.index(label) for label in labels]), reduction="none")
+    label = functional.kl_div(among.log_softmax(-1), wanted, reduction="none").sum(-1)
     return {"label": label, "mass": logits.logsumexp(-1) - among.logsumexp(-1)}

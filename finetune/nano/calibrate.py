@@ -29,10 +29,14 @@ def alike(sources: Sequence[str]) -> torch.Tensor:
     return torch.tensor([1 / (sizes[source] * len(sizes)) for source in sources])
 
 
+def towards(decoder: LlamaForCausalLM, labels: Sequence[int]) -> torch.Tensor:
+    """For each label (width, labels) the shortest step of a last state that moves its logit by one (before the norm's scale),
+    and no other label's."""
+    return torch.linalg.pinv(decoder.lm_head.weight[list(labels)].float() * decoder.model.norm.weight.float())
+
+
 def towards_yes(decoder: LlamaForCausalLM, labels: Sequence[int]) -> torch.Tensor:
-    """The shortest step of a last state that moves the logit of `yes` by one (before the norm's scale), no other label's."""
-    rows = decoder.lm_head.weight[list(labels)].float() * decoder.model.norm.weight.float()
-    return torch.linalg.pinv(rows)[:, YES]
+    return towards(decoder, labels)[:, YES]
 
 
 def logits(decoder: LlamaForCausalLM, labels: Sequence[int], states: torch.Tensor) -> torch.Tensor:

@@ -90,6 +90,12 @@ def sentences(folder: Path, documents_most: int = 8000) -> list[str]:
     return list(dict.fromkeys([*posts, *rules[:documents_most]]))
 
 
+def everyday(folder: Path) -> list[str]:
+    """Short lines of chats, meetings and service: what breaks no rule about harm."""
+    said = [line.strip() for text in (*talk(folder), *service(folder)) for line in text.split("\n")]
+    return list(dict.fromkeys(line for line in said if 15 <= len(line) <= 200))
+
+
 def texts(folder: Path, train: list[Example], shares: dict[str, float], seed: int) -> list[str]:
     """A shuffled corpus; `shares` says which part of each source is taken (above 1: repeated)."""
     sources = {

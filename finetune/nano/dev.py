@@ -34,9 +34,9 @@ PARTS = 20
 Known = list[tuple[Example, policies.Ruling]]
 
 
-def held_out(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """What is trained on, and what is looked at."""
-    apart = [hashed(example.text + "dev", PARTS) == 0 for example in examples]
+def held_out(examples: Sequence[Example], salt: str = "dev", parts: int = PARTS) -> tuple[list[Example], list[Example]]:
+    """The rest, and one part of so many by hash; as given, what is trained on and what is looked at."""
+    apart = [hashed(example.text + salt, parts) == 0 for example in examples]
     return (
         [example for example, out in zip(examples, apart, strict=True) if not out],
         [example for example, out in zip(examples, apart, strict=True) if out],

@@ -1,8 +1,9 @@
-"""What a content says about each domain, and whether the rule that is looked at covers it: written, not found by training.
+"""What a content says about each domain, and what the rules cover: written, not found by training.
 
 The readers of `meaning` judge a text by the lights of each set, as well as linear models fitted to that set (log: run 49). What
 they say is brought together for each domain by a mixture of experts, whose gates read which set a text is like (Jacobs et al.
 1991), and stands along an axis of its own behind the layer that recognises. Heads that look at the rule which is broken take
+along the domains that it covers, and one more head looks at all rules. What follows from both is fitted in `fusion.py`.
 along the domains that it covers, one more head looks at all rules, and neurons of the last layer multiply opinions by both and
 move the answer towards `yes`. So training on pairs of contents and policies begins with what is known.
 """
@@ -18,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
-from finetune.nano import calibrate, evidence, lessons, network, packing
+from finetune.nano import evidence, lessons, network, packing
 from finetune.nano.conversion import ridge, size_of
 from finetune.nano.prepare import Example
 from finetune.nano.recognition import SOFT, ignore
@@ -224,22 +225,21 @@ def find_axes(states: torch.Tensor) -> Axes:
 
 @dataclass(frozen=True)
 class Places:
-    """Where things stand: the layer that recognises (`depth`; the next one compares, the last one answers), the tokens of the
-    labels as `calibrate` takes them, and the token that every prompt begins with, where heads look that find no rule broken."""
+    """Where things stand: the layer that recognises (`depth`; the next one compares), and the token that every prompt begins
+    with, where heads look that find no rule broken."""
 
     depth: int
-    labels: Sequence[int]
     opening: int
 
 
 @torch.no_grad()
 def write(decoder: LlamaForCausalLM, neurons: Neurons, axes: Axes, states: torch.Tensor, places: Places) -> None:
-    """Write opinions, what the rule looked at covers, what is covered where `look_at_rules` looks, and the products.
+    """Write opinions, what the rule looked at covers, and what is covered where `look_at_rules` looks.
 
     `states` are those that `find_axes` was given.
     """
     layers, size = decoder.model.layers, size_of(states)
-    recognising, comparing, answering = layers[places.depth], layers[places.depth + 1], layers[-1]
+    recognising, comparing = layers[places.depth], layers[places.depth + 1]
     for layer in layers[places.depth :]:
         hide(layer, axes.new)
     write_opinions(recognising, neurons, axes, size)
@@ -247,8 +247,6 @@ def write(decoder: LlamaForCausalLM, neurons: Neurons, axes: Axes, states: torch
     for head in lessons.HEADS[0]:
         carry(comparing, head, axes.topics, CARRIED * size * axes.covered, nothing)
     carry(comparing, POLICY, axes.topics, len(lessons.HEADS[0]) * CARRIED * size * axes.policy, nothing)
-    towards = calibrate.towards_yes(decoder, places.labels)
-    multiply(answering, axes, size * towards / towards.pow(2).mean().sqrt())
 
 
 def write_opinions(layer: nn.Module, neurons: Neurons, axes: Axes, size: float) -> None:
@@ -290,18 +288,6 @@ def look_at_rules(layer: nn.Module, rules: Seen, others: Seen) -> None:
     slowest = head * length + length // 2 - 1
     attention.q_proj.bias[slowest] = LOOKING * length**0.5
     attention.k_proj.weight[slowest] = weight[0]
-
-
-def multiply(layer: nn.Module, axes: Axes, towards: torch.Tensor) -> None:
-    """Two neurons a domain, the layer's last. What the rule that is looked at covers opens one, and any opinion but a clear no
-    goes through; what the policy covers opens the other, and the opinion goes through as it is."""
-    mlp, norm, number = layer.mlp, layer.post_attention_layernorm.weight, len(DOMAIN_NAMES)
-    parts = ((axes.covered, 2.0, -0.5, 1.5, 0.25), (axes.policy, 3.0, -1.5, 0.0, 0.2))
-    for place, (opened, scale, threshold, least, said) in enumerate(parts):
-        rows = slice(mlp.gate_proj.out_features - (place + 1) * number, mlp.gate_proj.out_features - place * number)
-        mlp.gate_proj.weight[rows], mlp.gate_proj.bias[rows] = scale * opened.T / norm, threshold
-        mlp.up_proj.weight[rows], mlp.up_proj.bias[rows] = 4 * axes.opinions.T / norm, least
-        mlp.down_proj.weight[:, rows] = (said * towards)[:, None]
 
 
 @torch.no_grad()

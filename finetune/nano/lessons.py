@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from finetune.nano.network import Looks, normal
-from finetune.nano.packing import Prefix, Row
+from finetune.nano.packing import Look, Prefix, Row
 from finetune.nano.policies import DOMAIN_NAMES, KIND_NAMES, SETS, TOPICS, Stance, coverage, targets
 from finetune.nano.prepare import Example
 from finetune.nano.teacher import SIZE
@@ -25,9 +25,11 @@ HEADS = ((0, 1, 2, 3), (4, 5), (6,))
 NAMING = (8, 9)
 """The heads of the layer that compares which are taught to look from a line of the policy to the first and to the last token of
 its id: what looks at the line afterwards finds the id there."""
-COPYING = ((0, 1, 2, 3), (4, 5, 6, 7))
-"""The heads of the last layer which are taught to look, where an id is written, to where the label was read, which looked at
-the line; and, where a quote begins, to its words."""
+CITING = ((0, 1, 2, 3), (8, 9), (10,))
+"""The heads of the last layer which are taught to look, where an id of a rule, an exception, an escalation is written, at its
+line."""
+QUOTING = (4, 5, 6, 7)
+"""Those which are taught to look, where a quote begins, at its words."""
 WIDTH = len(DOMAIN_NAMES) + len(TOPICS) + len(KIND_NAMES) + len(SETS)
 WEIGHTS = torch.tensor([2.0] * len(DOMAIN_NAMES) + [1.0] * (len(TOPICS) + len(KIND_NAMES)) + [4.0] * len(SETS))
 
@@ -134,6 +136,19 @@ def aside_loss(rows: Sequence[Row], looks: Looks) -> torch.Tensor:
 def look_loss(rows: Sequence[Row], prefix: Prefix, looks: Looks) -> dict[int, torch.Tensor]:
     """By kind of parts, for each look of each of its heads: minus the log of the attention that falls where it should."""
     wanted = [(index, look, head) for index, row in enumerate(rows) for look in row.looks for head in HEADS[look.kind]]
+    return line_attention(wanted, prefix, looks)
+
+
+def cite_loss(rows: Sequence[Row], prefix: Prefix, looks: Looks) -> torch.Tensor:
+    """The same of the heads that cite, where ids are written."""
+    wanted = [(index, look, head) for index, row in enumerate(rows) for look in row.cites for head in CITING[look.kind]]
+    return torch.cat([torch.zeros(0), *line_attention(wanted, prefix, looks).values()])
+
+
+def line_attention(wanted: Sequence[tuple[int, Look, int]], prefix: Prefix, looks: Looks) -> dict[int, torch.Tensor]:
+    """Of rows, looks and heads, by kind."""
+    if not wanted:
+        return {}
     places = [(index, look.place, head) for index, look, head in wanted]
     targets = [
         [place for name in look.parts for place in range(*prefix.lines[name])] if look.parts else [0] for _, look, _ in wanted
@@ -153,17 +168,14 @@ def name_loss(prefix: Prefix, looks: Looks) -> torch.Tensor:
     return attention_loss(looks, [(0, place, head) for place, head, _ in pairs], [[end] for _, _, end in pairs])
 
 
-def copy_loss(rows: Sequence[Row], looks: Looks) -> dict[str, torch.Tensor]:
-    """The same of the heads that copy: `copied` for ids, `quoted` for the words of quotes, where there are any."""
+def quote_loss(rows: Sequence[Row], looks: Looks) -> torch.Tensor:
+    """The same of the heads that quote, where quotes begin."""
     before = looks.keys.shape[2] - looks.queries.shape[2]
-    found = {}
-    for quoted, name in enumerate(("copied", "quoted")):
-        wanted = [(index, one, head) for index, row in enumerate(rows) for one in row.copies if one.quoted == quoted
-                  for head in COPYING[quoted]]  # fmt: skip
-        if wanted:
-            targets = [[before + source for source in one.sources] for _, one, _ in wanted]
-            found[name] = attention_loss(looks, [(index, one.place, head) for index, one, head in wanted], targets)
-    return found
+    wanted = [(index, one, head) for index, row in enumerate(rows) for one in row.quotes for head in QUOTING]
+    if not wanted:
+        return torch.zeros(0)
+    targets = [[before + source for source in one.sources] for _, one, _ in wanted]
+    return attention_loss(looks, [(index, one.place, head) for index, one, head in wanted], targets)
 
 
 def attention_loss(looks: Looks, wanted: Sequence[tuple[int, int, int]], targets: Sequence[Sequence[int]]) -> torch.Tensor:

@@ -42,24 +42,25 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Copy:
-    """At `place`, the heads that copy should look at `sources`, places of the same row; `quoted`: for the words of a quote."""
+class Quote:
+    """At `place`, where a quote begins, the heads that quote should look at `sources`, places of its words in the same row."""
 
     place: int
     sources: tuple[int, ...]
-    quoted: bool
 
 
 @dataclass(frozen=True)
 class Row:
-    """One content after the prefix; `kinds[i]` says what token i is, 0 for the prompt; the label is read at `read`."""
+    """One content after the prefix; `kinds[i]` says what token i is, 0 for the prompt; the label is read at `read`, and `cites`
+    are looks from where tokens of ids are written."""
 
     ids: tuple[int, ...]
     kinds: tuple[int, ...]
     read: int
     looks: tuple[Look, ...] = ()
     example: Example | None = None
-    copies: tuple[Copy, ...] = ()
+    cites: tuple[Look, ...] = ()
+    quotes: tuple[Quote, ...] = ()
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -91,17 +92,17 @@ def ask(chat: ChatTokenizer, prompts: Sequence[Prompt]) -> list[list[int]]:
 def encode_row(chat: ChatTokenizer, asked: Sequence[int], item: Item) -> Row:
     """A user's turn and the answer to it in tokens."""
     answer = chat.tokenizer.encode(item.answer, add_special_tokens=False)
-    ids, kinds, looks, copies, read = [*asked], [0] * len(asked), [], [], 0
+    ids, kinds, looks, cites, copied, read = [*asked], [0] * len(asked), [], [], [], 0
     starts = {mark.start: mark for mark in item.marks}
     quotes = {quote.start(1): quote[1] for quote in QUOTE.finditer(item.answer)}
     for token, (start, end) in zip(answer.ids, answer.offsets, strict=True):
-        known = any(mark.start <= start < mark.end for mark in item.marks)
+        known = next((mark for mark in item.marks if mark.start <= start < mark.end), None)
         if start in starts:
             looks.append(Look(len(ids) - 1, starts[start].kind, (starts[start].name,)))
         if known:
-            copies.append(Copy(len(ids) - 1, (read,), quoted=False))
+            cites.append(Look(len(ids) - 1, known.kind, (known.name,)))
         if start in quotes and (sources := places_of(chat, asked, quotes[start])):
-            copies.append(Copy(len(ids) - 1, sources, quoted=True))
+            copied.append(Quote(len(ids) - 1, sources))
         if start == item.label[0]:
             read = len(ids) - 1
             looks += [Look(read, kind, parts) for kind, parts in enumerate(item.points)]
@@ -109,7 +110,7 @@ def encode_row(chat: ChatTokenizer, asked: Sequence[int], item: Item) -> Row:
         kinds.append(LABEL if start == item.label[0] else HEAD if end <= item.label[0] else ID if known else REST)
         if start == item.label[0] and item.cut:
             return Row(tuple(ids), tuple(kinds), read, tuple(looks), item.example)
-    return Row((*ids, 1), (*kinds, REST), read, tuple(looks), item.example, tuple(copies))
+    return Row((*ids, 1), (*kinds, REST), read, tuple(looks), item.example, tuple(cites), tuple(copied))
 
 
 def places_of(chat: ChatTokenizer, ids: Sequence[int], text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Before answers: the layers that compare, alone, on contents and policies that the layers below have read apart.
+"""Labels and looks alone: the layers that compare, on contents and policies that the layers below have read apart.
 
 A pair costs a third to a half of a pass through all layers, so that many policies are met with the same contents.
 """
@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaForCausalLM
 
 from finetune.nano import augment, lessons, network, packing, policies
-from finetune.nano.answers import label_losses
+from finetune.nano.answers import Before, label_losses
 from finetune.nano.shelf import Shelf, Volume
 from finetune.nano.stance import Ruling, Stance, judge
 from finetune.nano.topical import Closeness
@@ -42,14 +42,26 @@ def pairs(config: dict, shelf: Shelf, closeness: Closeness) -> Iterator[Pair]:
             yield less, again
 
 
-def losses(config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, shelf: Shelf, closeness: Closeness) -> Iterator[Loss]:
-    """Losses without end, of labels and looks."""
+def losses(
+    config: dict,
+    decoder: LlamaForCausalLM,
+    written: LlamaForCausalLM,
+    chat: ChatTokenizer,
+    shelf: Shelf,
+    closeness: Closeness,
+) -> Iterator[Loss]:
+    """Losses without end, of labels and looks; `written`: the decoder before training."""
     for stance, drawn in pairs(config, shelf, closeness):
-        yield pair_loss(config, decoder, chat, stance, drawn)
+        yield pair_loss(config, decoder, written, chat, stance, drawn)
 
 
 def pair_loss(
-    config: dict, decoder: LlamaForCausalLM, chat: ChatTokenizer, stance: Stance, drawn: Sequence[tuple[Volume, Ruling]]
+    config: dict,
+    decoder: LlamaForCausalLM,
+    written: LlamaForCausalLM,
+    chat: ChatTokenizer,
+    stance: Stance,
+    drawn: Sequence[tuple[Volume, Ruling]],
 ) -> Loss:
     """What the labels and the looks of contents behind one policy lose; layers below `compare` are not learned."""
     compare, weights = config["compare"], config["weights"]
@@ -59,6 +71,7 @@ def pair_loss(
         before = network.forward(decoder, torch.tensor([prefix.ids]), None, config["depth"])[0][-1]
         through, behind, _ = network.climb(decoder, before, None, unread)
     _, past, named = network.climb(decoder, through[-1], None, above)
+    earlier = Before(written, stance.kind, compare, through[-1])
     drawn = sorted(drawn, key=lambda pair: len(pair[0].states))
     rows = [replace(volume.row, looks=looks(stance, volume, ruling)) for volume, ruling in drawn]
     hidden = pad_sequence([volume.states for volume, _ in drawn], batch_first=True).float()
@@ -66,7 +79,8 @@ def pair_loss(
     with torch.no_grad():
         hidden = network.climb(decoder, hidden, behind, unread)[0][-1]
     states, _, looked = network.climb(decoder, hidden, past, above, places=places)
-    parts = label_losses(decoder, chat, states[-1][:, 0], [ruling.label for _, ruling in drawn])
+    wanted = earlier.wanted(chat, hidden, rows, [ruling.label for _, ruling in drawn])
+    parts = label_losses(decoder, chat, states[-1][:, 0], wanted)
     parts["named"] = lessons.name_loss(prefix, named[0])
     for part, values in lessons.look_loss(rows, prefix, looked[0]).items():
         parts[f"look{part}"] = values

@@ -9,12 +9,14 @@ What comes out is calibrated at the end.
 from __future__ import annotations
 
 import argparse
+import copy
 import pickle
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +29,19 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from finetune.nano import (
     answers,
     calibrate,
+    citing,
     conversion,
     corpus,
     dev,
     domains,
     evidence,
+    fusion,
     lessons,
     meaning,
     packing,
     pairing,
     policies,
+    quoting,
     recognition,
     shelf,
     sources,
@@ -112,12 +117,17 @@ def begin(config: dict, decoder: torch.nn.Module, teacher: Teacher, chat: ChatTo
 
 @dataclass
 class Recipe:
-    """What the stages share: data, encoder, the decoder that is trained, the readers that are thrown away."""
+    """What the stages share: data, encoder, the decoder that is trained, the readers that are thrown away.
+
+    Layers that read contents learn from `learn`, those that decide from `apart`, which the former have not seen: of what it
+    was fitted to a layer is surer than of anything new (stacked generalization, Wolpert 1992). `looked_at` is kept from both.
+    """
 
     config: dict
     paths: Paths
     teacher: Teacher
     learn: list[Example]
+    apart: list[Example]
     looked_at: list[Example]
     plain: list[str]
     vectors: lessons.Vectors
@@ -178,7 +188,8 @@ class Recipe:
         """Contents as the first layers read them after `meaning`."""
         path, settings = self.paths.work / "shelf.pt", self.settings("recognition") | self.config["shelf"]
         if not path.exists():
-            torch.save(shelf.fill(settings, self.decoder, self.chat, self.learn, self.plain, self.closeness), path)
+            texts = self.plain, corpus.everyday(self.paths.pretrain)
+            torch.save(shelf.fill(settings, self.decoder, self.chat, self.apart, *texts, self.closeness), path)
         return shelf.Shelf(torch.load(path, weights_only=False))
 
     def states(self, found: shelf.Shelf) -> torch.Tensor:
@@ -193,57 +204,64 @@ class Recipe:
         adam = recognition.optimizer(self.decoder, settings)
         train.run(settings, self.decoder, adam, losses, partial(self.keep, "recognition"))
 
-    def pairing(self) -> None:
-        settings, found = self.settings("pairing"), self.contents()
-        self.write_domains(settings, found)
-        losses = pairing.losses(settings, self.decoder, self.chat, found, self.closeness)
-        self.train("pairing", losses, self.keep_seen)
+    def labels(self) -> None:
+        settings, found = self.settings("labels"), self.contents()
+        for layer in self.decoder.model.layers[settings["compare"] :]:
+            fusion.clear(layer)
+        axes = self.write_heads(settings, found)
+        pairs = pairing.pairs(settings, found, self.closeness)
+        evidence = fusion.gather(self.decoder, self.chat, pairs, axes, settings["depth"], settings["policies"])
+        size = conversion.size_of(self.states(found))
+        labels = dev.Reader(self.decoder, self.chat).labels
+        fusion.write(self.decoder, fusion.fit(evidence, settings["seed"]), axes, labels, size)
+        groups = answers.groups(self.settings("answers"), self.apart, self.plain, self.closeness)
+        met = quoting.read(self.decoder, self.chat, islice(groups, settings["quoted"]), settings["longest"])
+        quoting.write(self.decoder, met)
+        self.keep_seen("labels")
 
-    def write_domains(self, settings: dict, found: shelf.Shelf) -> None:
-        """What `pairing` begins with."""
+    def write_heads(self, settings: dict, found: shelf.Shelf) -> domains.Axes:
+        """What the neurons that say labels read."""
         draw, depth, states = random.Random(settings["seed"]), settings["depth"], self.states(found)
         neurons = domains.opinions(self.taught, found.volumes, settings["experts"], settings["seed"])
-        labels, opening = dev.Reader(self.decoder, self.chat).labels, self.chat.prefix("")[0]
-        axes, places = domains.find_axes(states), domains.Places(depth, labels, opening)
-        domains.write(self.decoder, neurons, axes, states, places)
+        axes = domains.find_axes(states)
+        domains.write(self.decoder, neurons, axes, states, domains.Places(depth, self.chat.prefix("")[0]))
         known = policies.shipped()
         stances = [policies.draw_stance(draw, known, settings["shares"], self.closeness) for _ in range(settings["fitted"])]
         some = draw.choices(found.volumes, k=5 * settings["fitted"])
         rules, others = domains.read_rules(self.decoder, self.chat, stances, some, depth)
         domains.look_at_rules(self.decoder.model.layers[depth + 1], rules, others)
+        lines = citing.read(self.decoder, self.chat, stances, depth + 1)
+        citing.write(self.decoder, lines, states, depth, self.chat.prefix("")[0])
+        return axes
 
     def answers(self) -> None:
         settings, self.best = self.settings("answers"), -1.0
-        paired = settings | {name: self.config["pairing"][name] for name in ("group", "twins", "weights")}
-        pairs = pairing.losses(paired, self.decoder, self.chat, self.contents(), self.closeness)
-        whole = answers.losses(settings, self.decoder, self.chat, self.learn, self.plain, self.closeness)
+        written = copy.deepcopy(self.decoder).requires_grad_(False)
+        pairs = pairing.losses(settings, self.decoder, written, self.chat, self.contents(), self.closeness)
+        whole = answers.losses(settings, self.decoder, written, self.chat, self.apart, self.plain, self.closeness)
         self.train("answers", train.in_turn(pairs, settings["paired"], whole), self.keep_seen)
 
-    def closing(self) -> None:
-        settings = self.settings("closing")
-        losses = pairing.losses(settings, self.decoder, self.chat, self.contents(), self.closeness)
-        self.train("closing", losses, self.keep_seen)
 
-
-STAGES = ("start", "meaning", "recognition", "pairing", "answers", "closing")
+STAGES = ("start", "meaning", "recognition", "labels", "answers")
 
 
 def prepare(config: dict, paths: Paths) -> Recipe:
     """Data, tokenizer, the encoder's vectors; a decoder of random weights."""
     paths.work.mkdir(parents=True, exist_ok=True)
     every, _ = sources.load(paths.data)
-    learn, looked_at = dev.held_out(every)
-    print(f"{len(learn)} training examples, {len(looked_at)} to look at", flush=True)
+    trained, looked_at = dev.held_out(every)
+    learn, apart = dev.held_out(trained, "apart", config["parts"])
+    print(f"{len(learn)} examples to read, {len(apart)} to decide, {len(looked_at)} to look at", flush=True)
     teacher, folder = Teacher(paths.teacher), paths.work / "tokenizer"
     plain = corpus.sentences(paths.pretrain)
     if not (folder / "tokenizer.json").exists():
-        make_tokenizer(config, paths, teacher, learn, folder)
+        make_tokenizer(config, paths, teacher, trained, folder)
     if not (paths.work / "vectors.pkl").exists():
-        texts = [*plain, *(example.text for example in learn if len(example.text) <= 420)]
+        texts = [*plain, *(example.text for example in trained if len(example.text) <= 420)]
         (paths.work / "vectors.pkl").write_bytes(pickle.dumps(make_vectors(config, teacher, texts)))
     vectors, chat = pickle.loads((paths.work / "vectors.pkl").read_bytes()), ChatTokenizer.from_folder(folder)
     decoder, taught = nano.build(config["shape"], config["seed"]), lessons.Lessons(config["shape"]["hidden_size"])
-    return Recipe(config, paths, teacher, learn, looked_at, plain, vectors, chat, decoder, taught)
+    return Recipe(config, paths, teacher, learn, apart, looked_at, plain, vectors, chat, decoder, taught)
 
 
 def main(config: dict, paths: Paths) -> None:

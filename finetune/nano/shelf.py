@@ -50,9 +50,13 @@ def fill(
     chat: ChatTokenizer,
     examples: Sequence[Example],
     plain: Sequence[str],
+    everyday: Sequence[str],
     closeness: Closeness,
 ) -> list[Volume]:
-    """Contents as training draws them, and more texts of some sets, read. `plain`: unlabelled texts, for topical rules."""
+    """Contents as training draws them, more texts of some sets, and some that break nothing (`everyday`), read.
+
+    `plain`: unlabelled texts, for topical rules.
+    """
     draw, family = random.Random(config["seed"]), load_family("nano")
     pools = augment.Pools(examples, draw, config["caps"], plain)
     drawn = {name: config[name] for name in ("group", "elsewhere", "shares")} | {"reasoned": 0.0, "cut": 1.0, "twins": 0.0}
@@ -61,7 +65,9 @@ def fill(
     known = {volume.example.text for volume in found}
     more = of_sets(draw, [example for example in examples if example.text not in known], config["sets"])
     concerned = concerning(draw, more, config["group"], closeness)
-    groups = (augment.group_of(draw, stance, judged, family, 0.0, 1.0) for stance, judged in concerned)
+    calm = [Example(text, "everyday") for text in draw.sample(list(everyday), min(config["everyday"], len(everyday)))]
+    judged_alike = itertools.chain(concerned, behind_any(draw, calm, config["group"], closeness))
+    groups = (augment.group_of(draw, stance, judged, family, 0.0, 1.0) for stance, judged in judged_alike)
     return [*found, *read(decoder, chat, groups, config["depth"], config["longest"])]
 
 
@@ -85,6 +91,17 @@ def concerning(
         taken = {id(example) for example, _ in judged}
         left = [*left[LOOKED_AT:], *(example for example in left[:LOOKED_AT] if id(example) not in taken)]
         idle = 0 if judged else idle + 1
+        if judged:
+            yield stance, judged
+
+
+def behind_any(
+    draw: random.Random, examples: Sequence[Example], size: int, closeness: Closeness
+) -> Iterator[tuple[Stance, list[tuple[Example, Ruling]]]]:
+    """The examples, so many behind each policy, where the labels settle something."""
+    for start in range(0, len(examples), size):
+        stance = policies.draw_stance(draw, policies.shipped(), SHARES, closeness)
+        judged = [(one, ruling) for one in examples[start : start + size] if (ruling := judge(stance, one))]
         if judged:
             yield stance, judged
 

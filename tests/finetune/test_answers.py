@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetune.nano import answers, augment, dev, lessons, network, packing, policies, run, train
 from finetune.nano.teacher import SIZE
+from finetune.nano.tokenizer import LABELS
 from moderator.content import Content
 from moderator.engines.folder import family as read_family
 from moderator.prompt import compile_prompt, load_family
@@ -84,16 +87,16 @@ def test_looks_point_at_what_the_label_follows_from(chat, hate):
     assert chat.tokenizer.decode([row.ids[at_id.place + 1]]) == "H"
 
 
-def test_copies_point_from_an_id_to_the_label_and_from_a_quote_to_its_words(chat, known):
+def test_citing_points_from_an_id_to_its_line_and_quoting_to_the_words(chat, known):
     stance = next(stance for stance in known if stance.policy.slug == "harassment")
     example = tiny.EXAMPLES[0]
     question = compile_prompt(stance.policy, "nano").ask(Content(id="x", text=example.text))
     item = augment.answer(random.Random(0), question, stance, example, policies.judge(stance, example), 0.0)
     row = packing.encode_row(chat, packing.ask(chat, [item.prompt])[0], item)
-    named = [copy for copy in row.copies if not copy.quoted]
-    (quoted,) = (copy for copy in row.copies if copy.quoted)
-    assert all(copy.sources == (row.read,) for copy in named)
-    assert chat.tokenizer.decode([row.ids[copy.place + 1] for copy in named]) == policies.judge(stance, example).rules[0]
+    (quoted,) = row.quotes
+    (rule,) = policies.judge(stance, example).rules
+    assert {look.parts for look in row.cites} == {(rule,)}
+    assert chat.tokenizer.decode([row.ids[look.place + 1] for look in row.cites]) == rule
     assert chat.tokenizer.decode([row.ids[place] for place in quoted.sources]).strip() == "fool"
     assert chat.tokenizer.decode([row.ids[quoted.place + 1]]) == "f"
     assert max(quoted.sources) < row.read
@@ -114,7 +117,8 @@ def test_the_label_is_learned_among_the_labels_and_the_rest_where_an_answer_goes
     states, _, _ = network.forward(decoder, packing.padded(rows), past)
     read = states[-1][torch.arange(len(rows)), torch.tensor([row.read for row in rows])]
     said = [chat.tokenizer.decode([row.ids[row.read + 1]]) for row in rows]
-    lost = answers.label_losses(decoder, chat, read, said)
+    wanted = torch.nn.functional.one_hot(torch.tensor([LABELS.index(label) for label in said]), len(LABELS)).float()
+    lost = answers.label_losses(decoder, chat, read, wanted)
     labels = dev.Reader(decoder, chat).labels
     for index, row in enumerate(rows):
         logits = network.last(decoder, states[-1][index, row.read])
@@ -122,9 +126,33 @@ def test_the_label_is_learned_among_the_labels_and_the_rest_where_an_answer_goes
         assert lost["label"][index].item() == pytest.approx(-chances[labels.index(row.ids[row.read + 1])].item(), abs=1e-4)
         assert lost["mass"][index].item() == pytest.approx(-logits.softmax(-1)[labels].sum().log().item(), abs=1e-4)
     settings = SETTINGS["answers"] | FEW
-    parts = answers.batch_losses(settings, decoder, chat, prefix, past, rows)
+    ids = torch.tensor([prefix.ids])
+    before = answers.Before(decoder, "lexical", settings["compare"], network.forward(decoder, ids, None, 2)[0][-1])
+    parts = answers.batch_losses(settings, decoder, before, chat, prefix, past, rows)
     assert parts["label"].tolist() == pytest.approx(lost["label"].tolist())
     assert ({"rest", "head"} <= set(parts)) is (cut == 0.0)
+
+
+@torch.no_grad()
+def test_labels_stay_what_they_were_where_a_policys_own_rules_decide(chat, decoder, hate):
+    """And are learned where an exception applies, where something is around a text, and under rules that code decides."""
+    _, prefix, rows = drawn(chat, hate, 3, 0.0, 1.0)
+    rows[1] = replace(rows[1], example=replace(rows[1].example, core="a part"))
+    labels = ["exception", "yes", *["no"] * (len(rows) - 2)]
+    ids = torch.tensor([prefix.ids])
+    past, below = network.forward(decoder, ids)[1], network.forward(decoder, ids, None, 1)
+    states, _, _ = network.forward(decoder, packing.padded(rows), past)
+    read = network.last(decoder, states[-1][torch.arange(len(rows)), torch.tensor([row.read for row in rows])])
+    were = read[:, dev.Reader(decoder, chat).labels].softmax(-1)
+    given = torch.nn.functional.one_hot(torch.tensor([LABELS.index(label) for label in labels]), len(LABELS)).float()
+    for kind, held in (("shipped", range(2, len(rows))), ("carveout", ())):
+        before = answers.Before(copy.deepcopy(decoder), kind, 1, below[0][-1])
+        wanted = before.wanted(chat, states[1], rows, labels)
+        for index in range(len(rows)):
+            expected = were if index in held else given
+            assert wanted[index].numpy() == pytest.approx(expected[index].numpy(), abs=0.01)
+    lost = answers.label_losses(decoder, chat, states[-1][torch.arange(len(rows)), [row.read for row in rows]], were)
+    assert lost["label"].abs().max() < 0.01
 
 
 def test_a_content_as_a_whole_is_read_without_its_padding_and_answer():
@@ -136,7 +164,8 @@ def test_a_content_as_a_whole_is_read_without_its_padding_and_answer():
 
 def test_the_stage_learns_above_a_depth_and_leaves_a_folder_that_loads(chat, decoder, tokenizer_folder, tmp_path):
     settings = SETTINGS["answers"] | FEW | {"steps": 6}
-    losses = answers.losses(settings, decoder, chat, tiny.EXAMPLES, tiny.TEXTS, lambda *_: None)
+    written = copy.deepcopy(decoder)
+    losses = answers.losses(settings, decoder, written, chat, tiny.EXAMPLES, tiny.TEXTS, lambda *_: None)
     below, above = ([parameter.clone() for parameter in layer.parameters()] for layer in decoder.model.layers[1:3])
     adam = train.optimizer(decoder, lessons.Lessons(SIZE), settings["compare"], settings["rates"])
     train.run(settings, decoder, adam, losses, lambda: None)

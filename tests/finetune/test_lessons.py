@@ -28,7 +28,7 @@ def test_look_loss_is_the_attention_that_falls_elsewhere():
 
 
 def test_no_two_kinds_of_parts_share_a_head():
-    for kinds in ([*lessons.HEADS, lessons.NAMING, (domains.POLICY,)], lessons.COPYING):
+    for kinds in ([*lessons.HEADS, lessons.NAMING, (domains.POLICY,)], [*lessons.CITING, lessons.QUOTING]):
         heads = [head for some in kinds for head in some]
         assert len(set(heads)) == len(heads)
 
@@ -51,15 +51,16 @@ def test_name_loss_is_the_attention_of_a_line_that_does_not_fall_on_its_id():
     assert lost[:, 1].tolist() == pytest.approx([0] * 3, abs=1e-3)
 
 
-def test_copy_loss_is_the_attention_that_does_not_fall_on_what_is_copied():
+def test_what_cites_and_quotes_loses_the_attention_that_falls_elsewhere():
     """Behind a prefix of three tokens, the places 2 and 3 of a row see six and seven keys alike."""
-    looks = network.Looks(torch.zeros(1, 8, 4, 4), torch.zeros(1, 8, 7, 4))
-    copies = (packing.Copy(2, (1,), quoted=False), packing.Copy(3, (0, 1), quoted=True))
-    row = packing.Row((5, 6, 7, 8), (0, 0, 1, 3), 1, (), None, copies)
-    found = lessons.copy_loss([row], looks)
-    assert found["copied"].tolist() == pytest.approx([math.log(6)] * len(lessons.COPYING[0]))
-    assert found["quoted"].tolist() == pytest.approx([math.log(7 / 2)] * len(lessons.COPYING[1]))
-    assert lessons.copy_loss([replace(row, copies=())], looks) == {}
+    looks = network.Looks(torch.zeros(1, 12, 4, 4), torch.zeros(1, 12, 7, 4))
+    prefix = packing.Prefix((2, 5, 6), {"A1": (1, 3)}, {"A1": (1, 2)})
+    cites, quotes = (packing.Look(2, 0, ("A1",)),), (packing.Quote(3, (0, 1)),)
+    row = packing.Row((5, 6, 7, 8), (0, 0, 1, 3), 1, (), None, cites, quotes)
+    assert lessons.cite_loss([row], prefix, looks).tolist() == pytest.approx([math.log(6 / 2)] * len(lessons.CITING[0]))
+    assert lessons.quote_loss([row], looks).tolist() == pytest.approx([math.log(7 / 2)] * len(lessons.QUOTING))
+    nothing = replace(row, cites=(), quotes=())
+    assert len(lessons.cite_loss([nothing], prefix, looks)) == len(lessons.quote_loss([nothing], looks)) == 0
 
 
 def test_aside_loss_is_what_attention_gives_to_a_policy_before_the_text():

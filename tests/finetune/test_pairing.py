@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import islice, pairwise
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from finetune.nano import answers, augment, lessons, network, packing, pairing, shelf
 from finetune.nano.stance import judge
+from finetune.nano.tokenizer import LABELS
 from moderator.prompt import load_family
 from tests.finetune import tiny
 
@@ -36,13 +38,15 @@ def drawn(chat, decoder, hate):
 @pytest.mark.parametrize("compare", [1, 2])
 def test_a_pair_loses_what_it_loses_when_all_layers_read_it(chat, decoder, hate, drawn, compare):
     group, pairs = drawn
-    lost, numbers = pairing.pair_loss(CONFIG | {"compare": compare}, decoder, chat, hate, pairs)
+    carved = replace(hate, kind="carveout")  # where people's labels are learned
+    lost, numbers = pairing.pair_loss(CONFIG | {"compare": compare}, decoder, decoder, chat, carved, pairs)
     prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(hate)))
     rows = [packing.encode_row(chat, ids, item) for ids, item in zip(asked(chat, group), group.items, strict=True)]
     _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
     states, _, looks = network.forward(decoder, packing.padded(rows), past)
     read = states[-1][torch.arange(len(rows)), torch.tensor([row.read for row in rows])]
-    parts = answers.label_losses(decoder, chat, read, [item.said for item in group.items])
+    wanted = torch.nn.functional.one_hot(torch.tensor([LABELS.index(item.said) for item in group.items]), len(LABELS)).float()
+    parts = answers.label_losses(decoder, chat, read, wanted)
     label, mass = (values.mean() for values in parts.values())
     assert numbers["label"] == pytest.approx(label.item(), abs=0.01)
     assert numbers["mass"] == pytest.approx(mass.item(), abs=0.01)

@@ -31,17 +31,16 @@ CONFIG = Path(run.__file__).with_name("config.yaml")
 SMALL = {
     "start": {"layers": [0], "curved": 96, "texts": 4, "policies": 2, "longest": 400},
     "meaning": {"fills": 1, "tokens": 600},
-    "shelf": {"policies": 3, "sets": {"edos": 1}, "group": 4},
+    "shelf": {"policies": 3, "sets": {"edos": 1}, "group": 4, "everyday": 2},
     "recognition": {"sample": 400},
-    "pairing": {"fitted": 2},
+    "labels": {"fitted": 2, "policies": 3, "quoted": 4},
     "answers": {"groups": 2},  # pairs, and whole answers
-    "closing": {},
 }
 """What makes a stage short; every stage takes one step."""
 
 
 @pytest.fixture
-def recipe(teacher, chat, tmp_path):
+def recipe(teacher, chat, tmp_path, monkeypatch):
     config = yaml.safe_load(CONFIG.read_text())
     for name, short in SMALL.items():
         config[name] |= {"steps": 1, "groups": 1, "minutes": 5, "warmup": 1, "caps": {}} | short
@@ -50,7 +49,8 @@ def recipe(teacher, chat, tmp_path):
     paths = run.Paths(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path / "out")
     vocabulary = chat.tokenizer.get_vocab_size()
     decoder, taught = tiny.make_decoder(5, vocabulary=vocabulary), lessons.Lessons(SIZE)
-    return run.Recipe(config, paths, teacher, examples, examples, plain, vectors, chat, decoder, taught)
+    monkeypatch.setattr(run.corpus, "everyday", lambda folder: ["the bus was late again", "could you book a table"])
+    return run.Recipe(config, paths, teacher, examples, examples, examples, plain, vectors, chat, decoder, taught)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -80,6 +80,6 @@ def test_answers_keep_the_best_of_their_own(recipe, monkeypatch):
     monkeypatch.setattr(run.train, "in_turn", lambda *given: iter(()))
 
     monkeypatch.setattr(run.train, "run", lambda settings, decoder, adam, losses, every: [every() for _ in range(3)])
-    recipe.keep_seen("pairing")
+    recipe.keep_seen("labels")
     recipe.answers()
-    assert kept == [("pairing", 0.9), ("answers", 0.3), ("answers", 0.5)]
+    assert kept == [("labels", 0.9), ("answers", 0.3), ("answers", 0.5)]

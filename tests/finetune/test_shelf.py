@@ -35,6 +35,8 @@ def test_texts_of_sets_are_read_once_behind_policies_that_concern_them():
     behind = [example.text for _, judged in found for example, _ in judged]
     assert sorted(behind) == sorted(set(behind))
     assert set(behind) == {example.text for example in alone[:-1]}
+    calm = [Example(text, "everyday") for text in "abcde"]
+    assert [one for _, judged in shelf.behind_any(draw, calm, 2, lambda *_: None) for one, _ in judged] == calm
     for stance, judged in found:
         assert len(judged) <= 2
         for example, ruling in judged:

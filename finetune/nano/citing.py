@@ -1,0 +1,143 @@
+"""Ids in answers: heads that carry them from the policy to where they are written, in two steps.
+
+An id stands before its line, so its tokens know nothing of the rule, and the rule's words know nothing of the id. In the layer
+that compares, heads look from every token to the nearest id before it, and put down which token that is, along axes of their
+own (a copying head: Elhage et al. 2021). In the last layer, heads look from where an id is written to the line that it should
+follow from, as the heads that compare do, find the id there and move the answer towards it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import LlamaForCausalLM
+
+from finetune.nano import domains, evidence, lessons, network, packing
+from finetune.nano.conversion import ridge, size_of
+from finetune.nano.stance import DOMAIN_NAMES, Stance
+from moderator.engines.chat import ChatTokenizer
+from moderator.prompt import compile_prompt
+
+AXES = 3 * len(DOMAIN_NAMES)
+"""How many of the axes behind those of topics are taken (`domains.Axes`)."""
+STRENGTH = 0.001
+"""Of the ridge regressions."""
+OFTEN = 10
+"""How often the tokens of ids count when they are told from others, of which there are many more."""
+TOLD = 60.0
+"""How much more the token of an id gets of a look than another one, in nats."""
+NEAR = ((7, 30.0), (9, 60.0))
+"""Rotations that make the nearest one win, and how much each says, in nats: the first tells distances of up to 100 tokens, the
+second those beyond, where the first comes round again."""
+SAID = 6.0
+"""How far an id is moved, in nats, by heads that look at nothing but its line."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Policies as the layer that compares reads them: `ids` and `states` of their tokens (tokens), (tokens, width); `ends` are
+    two masks over tokens: first and last ones of an id."""
+
+    ids: torch.Tensor
+    states: torch.Tensor
+    ends: tuple[torch.Tensor, torch.Tensor]
+
+
+@torch.no_grad()
+def read(decoder: LlamaForCausalLM, chat: ChatTokenizer, stances: Iterable[Stance], depth: int) -> Lines:
+    """The policies after `depth` layers."""
+    ids, states, firsts, lasts = [], [], [], []
+    for stance in stances:
+        prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
+        ids += prefix.ids
+        states.append(network.forward(decoder, torch.tensor([prefix.ids]), None, depth)[0][-1][0])
+        for found, places in (
+            (firsts, {first for first, _ in prefix.names.values()}),
+            (lasts, {past - 1 for _, past in prefix.names.values()}),
+        ):
+            found += [place in places for place in range(len(prefix.ids))]
+    return Lines(torch.tensor(ids), torch.cat(states), (torch.tensor(firsts), torch.tensor(lasts)))
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Tokens of ids as `table[token]` (vocabulary, size), about one in each entry and uncorrelated over the tokens of ids; a
+    step of a last state along a column of `towards` (width, size) moves logits by that entry of their codes."""
+
+    table: torch.Tensor
+    towards: torch.Tensor
+
+
+def find_codes(decoder: LlamaForCausalLM, lines: Lines, size: int) -> Codes:
+    """Along the directions in which embeddings of ids' tokens vary most."""
+    embedded = decoder.model.embed_tokens.weight.detach().float()
+    met = lines.ids[lines.ends[0] | lines.ends[1]].unique()
+    mean = embedded[met].mean(0)
+    _, spread, ways = torch.linalg.svd((embedded[met] - mean).double(), full_matrices=False)
+    number = min(size, len(met) - 1)
+    whiten = torch.zeros(embedded.shape[1], size)
+    whiten[:, :number] = (ways[:number].T / spread[:number] * len(met) ** 0.5).float()
+    return Codes((embedded - mean) @ whiten, whiten / decoder.model.norm.weight[:, None])
+
+
+@torch.no_grad()
+def write(decoder: LlamaForCausalLM, lines: Lines, states: torch.Tensor, depth: int, opening: int) -> None:
+    """Write both steps. `states` are those that `recognition.write` was given, `depth` is the layer that recognises, `opening`
+    the token that every prompt begins with."""
+    comparing, answering = decoder.model.layers[depth + 1], decoder.model.layers[-1]
+    size, unit = decoder.config.head_dim, size_of(states)
+    taken = lessons.WIDTH + AXES
+    ways = evidence.axes(states, taken + len(lessons.NAMING) * size)[:, taken:].split(size, 1)
+    codes = find_codes(decoder, lines, size)
+    given = network.normal(lines.states, comparing.input_layernorm.weight)
+    for head, way, ends in zip(lessons.NAMING, ways, lines.ends, strict=True):
+        look_back(comparing, head, given, ends)
+        wanted, inside = codes.table[lines.ids[ends]], given[ends]
+        weight, bias = ridge(inside, wanted, torch.zeros(size, given.shape[1]), STRENGTH)
+        rows = slice(head * size, (head + 1) * size)
+        comparing.self_attn.v_proj.weight[rows], comparing.self_attn.v_proj.bias[rows] = weight, bias
+        comparing.self_attn.o_proj.weight[:, rows] = unit * way
+    copy_looks(comparing, answering, torch.cat(ways, 1), size)
+    nothing = network.forward(decoder, torch.tensor([[opening]]), None, depth + 2)[0][-1][0, 0]
+    for heads in lessons.CITING:
+        for place, head in enumerate(heads):
+            end = (2 * place // len(heads)) if len(heads) > 1 else 1
+            way = ways[end]
+            step = SAID * unit * codes.towards / size / max(1, len(heads) // 2)
+            domains.carry(answering, head, way, step, nothing)
+
+
+def look_back(layer: nn.Module, head: int, given: torch.Tensor, ends: torch.Tensor) -> None:
+    """Make a head look at the nearest token like those of `ends` (tokens) among what the layer reads (tokens, width)."""
+    attention = layer.self_attn
+    size = attention.head_dim
+    often = torch.cat((given, given[ends].repeat(OFTEN - 1, 1)))
+    told = torch.cat((ends.float(), torch.ones((OFTEN - 1) * int(ends.sum()))))[:, None]
+    weight, bias = ridge(often, told, torch.zeros(1, given.shape[1]), STRENGTH)
+    rows = slice(head * size, (head + 1) * size)
+    for matrix in (attention.q_proj, attention.k_proj):
+        matrix.weight[rows], matrix.bias[rows] = 0.0, 0.0
+    slowest = head * size + size // 2 - 1
+    attention.q_proj.bias[slowest] = TOLD * size**0.5
+    attention.k_proj.weight[slowest], attention.k_proj.bias[slowest] = weight[0], bias[0]
+    for pair, nats in NEAR:
+        attention.q_proj.bias[head * size + pair] = nats * size**0.5
+        attention.k_proj.bias[head * size + pair] = 1.0
+
+
+def copy_looks(compares: nn.Module, answers: nn.Module, hidden: torch.Tensor, size: int) -> None:
+    """Make heads of the last layer look as those that compare do, and the layer read nothing along axes (width, number)."""
+    answers.input_layernorm.weight.copy_(compares.input_layernorm.weight)
+    for to, of in zip(lessons.CITING, lessons.HEADS, strict=True):
+        for head, like in zip(to, of, strict=True):
+            for name in ("q_proj", "k_proj"):
+                ours, theirs = getattr(answers.self_attn, name), getattr(compares.self_attn, name)
+                rows, same = (slice(one * size, (one + 1) * size) for one in (head, like))
+                ours.weight[rows], ours.bias[rows] = theirs.weight[same], theirs.bias[same]
+    for name in ("q_proj", "k_proj", "v_proj"):
+        domains.ignore(getattr(answers.self_attn, name), answers.input_layernorm, hidden)
+    for name in ("gate_proj", "up_proj"):
+        domains.ignore(getattr(answers.mlp, name), answers.post_attention_layernorm, hidden)

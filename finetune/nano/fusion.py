@@ -1,0 +1,140 @@
+"""The label as a function of what a text is like and what the policy covers: a few weights, the same ones for every domain.
+
+Domain by domain, neurons of the last layer read three numbers: how likely the content breaks the domain, how much the rule
+that is looked at covers it, how much the whole policy does. Their sum is the log odds of `yes`. So few weights are fitted to
+pairs of contents and policies in seconds, and cannot learn what single sets are like; nothing else of the model says anything
+about labels at first, because what the state happens to say of them is taken off.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+from transformers import LlamaForCausalLM
+
+from finetune.nano import calibrate, lessons, network, packing, pairing
+from finetune.nano.answers import SETTLED
+from finetune.nano.domains import Axes, descend
+from finetune.nano.stance import DOMAIN_NAMES
+from finetune.nano.tokenizer import LABELS
+from moderator.engines.chat import ChatTokenizer
+from moderator.prompt import compile_prompt
+
+NEURONS = 8
+"""For each domain."""
+STEPS, RATE, DECAY = 2000, 0.01, 1e-3
+OPEN = 4.0
+"""The bias of a gate that reads nothing, so that its neuron is linear."""
+OTHERS = -3.0
+"""Log odds of each label beside `yes` and `no`, before training."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Pairs of contents and policies: what neurons read (pairs, 3, domains), namely opinions, what the rule that is looked at
+    covers and what the policy covers; whether a rule is broken (pairs); which set the content is from."""
+
+    read: torch.Tensor
+    broken: torch.Tensor
+    sources: Sequence[str]
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """How much each pair counts: a set as a whole as the root of its number of pairs."""
+        sizes = Counter(self.sources)
+        return torch.tensor([sizes[source] ** -0.5 for source in self.sources])
+
+
+class Fusion(nn.Module):
+    """Log odds of `yes`: a bias and the sum over domains of a few SwiGLU neurons, the same for all of them."""
+
+    def __init__(self, number: int = NEURONS) -> None:
+        super().__init__()
+        self.gate, self.up = nn.Linear(3, number), nn.Linear(3, number)
+        self.down = nn.Linear(number, 1, bias=False)
+        self.bias = nn.Parameter(torch.zeros(()))
+        with torch.no_grad():
+            for linear in (self.gate, self.up, self.down):
+                linear.weight.mul_(0.5)
+
+    def forward(self, read: torch.Tensor) -> torch.Tensor:
+        """Log odds (pairs) of what is read (pairs, 3, domains)."""
+        each = read.transpose(1, 2)
+        return self.bias + self.down(functional.silu(self.gate(each)) * self.up(each)).sum((1, 2))
+
+
+def fit(evidence: Evidence, seed: int) -> Fusion:
+    """Fitted to log loss."""
+    torch.manual_seed(seed)
+    fusion, weights = Fusion(), evidence.weights
+
+    def lost(some: torch.Tensor) -> torch.Tensor:
+        each = functional.binary_cross_entropy_with_logits(fusion(evidence.read[some]), evidence.broken[some], reduction="none")
+        shrunk = sum(linear.weight.pow(2).sum() for linear in (fusion.gate, fusion.up, fusion.down))
+        return (each * weights[some]).sum() / weights[some].sum() + DECAY * shrunk
+
+    descend(list(fusion.parameters()), lost, len(evidence.read), STEPS, RATE, seed)
+    return fusion.requires_grad_(False)
+
+
+@torch.no_grad()
+def gather(
+    decoder: LlamaForCausalLM, chat: ChatTokenizer, pairs: Iterable[pairing.Pair], axes: Axes, depth: int, number: int
+) -> Evidence:
+    """What the last layer's neurons would read of the contents behind so many policies, where it does not attend."""
+    layers, found, broken, sources = range(depth, depth + 2), [], [], []
+    along = torch.stack((axes.opinions, axes.covered, axes.policy), 1)
+    for stance, drawn in itertools.islice(pairs, number):
+        some = [(volume, ruling) for volume, ruling in drawn if ruling.label in SETTLED]
+        if not some:
+            continue
+        prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
+        past = network.forward(decoder, torch.tensor([prefix.ids]), None, depth + 2)[1][depth:]
+        hidden = pad_sequence([volume.states for volume, _ in some], batch_first=True).float()
+        places = torch.tensor([volume.row.read for volume, _ in some])
+        states = network.climb(decoder, hidden, past, layers, places=places)[0][-1][:, 0]
+        inside = network.normal(states, torch.ones(states.shape[1]))
+        found.append(torch.einsum("nw,wkd->nkd", inside, along))
+        broken += [float(ruling.label == "yes") for _, ruling in some]
+        sources += [volume.example.source for volume, _ in some]
+    return Evidence(torch.cat(found), torch.tensor(broken), sources)
+
+
+@torch.no_grad()
+def clear(layer: nn.Module) -> None:
+    """Make a layer add nothing, with what it reads as it is."""
+    for writer in (layer.self_attn.o_proj, layer.mlp.down_proj):
+        nn.init.zeros_(writer.weight)
+        nn.init.zeros_(writer.bias)
+    layer.post_attention_layernorm.weight.fill_(1.0)
+
+
+@torch.no_grad()
+def write(decoder: LlamaForCausalLM, fusion: Fusion, axes: Axes, labels: Sequence[int], size: float) -> None:
+    """Into the last layer, which was cleared: the fusion's neurons, and as many as there are labels that take off what the
+    state says of them. `size` is that of an entry of the state."""
+    mlp = decoder.model.layers[-1].mlp
+    towards = size * calibrate.towards(decoder, labels)
+    aside = [LABELS.index(label) for label in LABELS if label not in ("yes", "no")]
+    yes = (towards[:, LABELS.index("yes")] - towards[:, LABELS.index("no")]) / 2
+    along = torch.stack((axes.opinions, axes.covered, axes.policy), 1)
+    row = mlp.gate_proj.out_features
+    for domain in range(len(DOMAIN_NAMES)):
+        rows = slice(row - len(fusion.gate.weight), row)
+        for matrix, read in ((mlp.gate_proj, fusion.gate), (mlp.up_proj, fusion.up)):
+            matrix.weight[rows], matrix.bias[rows] = read.weight @ along[:, :, domain].T, read.bias
+        mlp.down_proj.weight[:, rows] = yes[:, None] * fusion.down.weight
+        row = rows.start
+    rows = slice(row - len(labels), row)
+    mlp.gate_proj.weight[rows], mlp.gate_proj.bias[rows] = 0.0, OPEN
+    mlp.up_proj.weight[rows] = decoder.lm_head.weight[list(labels)] * decoder.model.norm.weight
+    mlp.up_proj.bias[rows] = 0.0
+    mlp.down_proj.weight[:, rows] = -towards / functional.silu(torch.tensor(OPEN))
+    mlp.down_proj.bias += yes * fusion.bias + OTHERS * towards[:, aside].sum(1)

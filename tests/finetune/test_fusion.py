@@ -1,0 +1,91 @@
+"""A label of a few weights: fitted, and written so that nothing else speaks."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from finetune.nano import augment, calibrate, domains, fusion, lessons, network, packing, shelf
+from finetune.nano.stance import DOMAIN_NAMES, judge
+from finetune.nano.tokenizer import LABELS
+from moderator.prompt import load_family
+from tests.finetune import tiny
+
+HATE, SPAM = DOMAIN_NAMES.index("hate"), DOMAIN_NAMES.index("spam")
+OPINION, RULE, POLICY = range(3)
+TOKENS = (5, 6, 7, 8, 9)
+
+
+@pytest.fixture(scope="module")
+def axes():
+    torch.manual_seed(1)
+    return domains.find_axes(torch.randn(2000, 384))
+
+
+def pairs_of(number: int, domain: int, seed: int) -> fusion.Evidence:
+    """Pairs that break a rule where an opinion is high and the rule that is looked at covers it."""
+    torch.manual_seed(seed)
+    read = torch.zeros(number, 3, len(DOMAIN_NAMES))
+    read[:, OPINION, domain] = torch.randn(number)
+    read[:, RULE, domain] = torch.rand(number).round()
+    broken = (read[:, OPINION, domain] + 0.3 * torch.randn(number) > 0) & (read[:, RULE, domain] > 0.5)
+    return fusion.Evidence(read, broken.float(), ["edos"] * number)
+
+
+def test_what_is_learned_of_one_domain_holds_for_every_other():
+    found = fusion.fit(pairs_of(4000, HATE, 0), 0)
+    other = pairs_of(1000, SPAM, 1)
+    assert roc_auc_score(other.broken, found(other.read)) > 0.95
+    silent = other.read.clone()
+    silent[:, RULE] = 0.0
+    assert found(silent).max() < 0
+
+
+def test_a_large_set_counts_less_than_its_pairs():
+    read, broken = torch.zeros(500, 3, len(DOMAIN_NAMES)), (torch.arange(500) < 400).float()
+    one = fusion.fit(fusion.Evidence(read, broken, ["edos"] * 500), 0)
+    two = fusion.fit(fusion.Evidence(read, broken, ["edos"] * 400 + ["sms-spam"] * 100), 0)
+    assert torch.sigmoid(one(read[:1])).item() == pytest.approx(0.8, abs=0.02)
+    assert torch.sigmoid(two(read[:1])).item() == pytest.approx(20 / (20 + 10), abs=0.02)
+
+
+@torch.no_grad()
+def test_labels_are_what_the_fusion_says_and_nothing_else(axes):
+    torch.manual_seed(2)
+    decoder, made = tiny.make_decoder(2), fusion.Fusion()
+    made.bias.fill_(0.7)
+    layer = decoder.model.layers[-1]
+    fusion.clear(layer)
+    states = network.normal(torch.randn(40, 384), torch.ones(384)) * 2.5
+    assert torch.equal(network.gated(network.normal(states, layer.post_attention_layernorm.weight), layer.mlp), 0 * states)
+    fusion.write(decoder, made, axes, TOKENS, 2.5)
+    after = states + network.gated(network.normal(states, layer.post_attention_layernorm.weight), layer.mlp)
+    # a step counts as many times as the last norm makes the state smaller
+    said = calibrate.logits(decoder, TOKENS, after) * after.pow(2).mean(-1, keepdim=True).sqrt() / 2.5
+    along = torch.stack((axes.opinions, axes.covered, axes.policy), 1)
+    odds = made(torch.einsum("nw,wkd->nkd", states / 2.5, along))
+    wanted = torch.full((40, len(LABELS)), fusion.OTHERS)
+    wanted[:, LABELS.index("yes")], wanted[:, LABELS.index("no")] = odds / 2, -odds / 2
+    assert odds.std() > 0.02
+    assert said.numpy() == pytest.approx(wanted.numpy(), abs=0.02)
+
+
+@torch.no_grad()
+def test_what_is_gathered_is_what_the_last_layer_would_read(chat, hate, axes):
+    decoder, draw = tiny.make_decoder(3), random.Random(3)
+    group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), hate, load_family("nano"), 10, 0.0, 1.0)
+    drawn = [(volume, judge(hate, volume.example)) for volume in shelf.read(decoder, chat, [group], 1, 1000)]
+    never = [(hate, drawn)] * 5
+    found = fusion.gather(decoder, chat, [(hate, drawn), *never], axes, 1, 1)
+    settled = [(volume, ruling) for volume, ruling in drawn if ruling.label in ("yes", "no", "none")]
+    assert found.broken.tolist() == [float(ruling.label == "yes") for _, ruling in settled]
+    prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(hate)))
+    for (volume, _), read in zip(settled, found.read, strict=True):
+        states, _, _ = network.forward(decoder, torch.tensor([[*prefix.ids, *volume.row.ids]]))
+        inside = network.normal(states[3][0, -1], torch.ones(384))
+        for part, along in zip(read, (axes.opinions, axes.covered, axes.policy), strict=True):
+            assert part.numpy() == pytest.approx((inside @ along).numpy(), abs=0.02)
+    assert found.sources == [volume.example.source for volume, _ in settled]

@@ -1,0 +1,52 @@
+"""Where a quote begins, heads look at words like those that people marked, and say them."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from finetune.nano import answers, network, quoting
+from tests.finetune import tiny
+
+CONFIG = {
+    "seed": 1, "caps": {}, "group": 8, "reasoned": 0.0, "cut": 0.0, "elsewhere": 0.0, "twins": 0.0, "shares": {"shipped": 1.0},
+}  # fmt: skip
+
+
+@torch.no_grad()
+def test_heads_look_at_marked_words_from_where_a_quote_begins_and_take_them_along():
+    torch.manual_seed(0)
+    decoder = tiny.make_decoder(2)
+    layer, table, size = decoder.model.layers[-1], decoder.model.embed_tokens.weight, decoder.config.head_dim
+    bad, begin = torch.randn(384), torch.randn(384)
+    ids, marked, begins = torch.randint(0, 700, (6000,)), torch.rand(6000) < 0.1, torch.rand(6000) < 0.1
+    unit = table.std()
+    states = torch.randn(6000, 384) * 0.3 + table[ids] / unit + marked[:, None] * bad
+    written = torch.randn(6000, 384) + begins[:, None] * begin
+    quoting.write(decoder, quoting.Words(ids, states, marked, written, begins))
+    content = torch.randint(0, 700, (30,))
+    texts = torch.randn(30, 384) * 0.3 + table[content] / unit
+    texts[12] += bad
+    looked = []
+    for end in (begin, torch.zeros(384)):
+        row = torch.cat((texts, torch.randn(1, 384) + end))
+        _, _, (look,) = network.climb(decoder, row[None], None, range(1, 2))
+        scores = look.queries[0, 4, -1].float() @ look.keys[0, 4].float().T / size**0.5
+        looked.append(scores.softmax(-1)[12].item())
+    assert looked[0] > 0.9 > 0.3 > looked[1]
+    said = torch.zeros(384)
+    for head in (4, 5, 6, 7):
+        rows = slice(head * size, (head + 1) * size)
+        inside = network.normal(texts[12], layer.input_layernorm.weight)
+        said += layer.self_attn.o_proj.weight[:, rows] @ network.linear(inside, layer.self_attn.v_proj).float()[rows]
+    assert (table @ said).argmax() == content[12]
+
+
+def test_marks_are_those_of_people_and_not_of_whole_texts(chat, decoder):
+    groups = answers.groups(CONFIG, tiny.EXAMPLES, tiny.TEXTS, lambda *_: None)
+    found = quoting.read(decoder, chat, itertools.islice(groups, 12), 1000)
+    assert len(found.ids) == len(found.states) == len(found.marked) > 0
+    assert chat.tokenizer.decode(found.ids[found.marked].tolist()).replace(" ", "").startswith("fool")
+    assert len(found.written) == len(found.begins)
+    assert 0 < found.begins.sum() < len(found.begins) / 5
