@@ -15,24 +15,24 @@ import torch
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from finetune.nano import domains, evidence, lessons, network, packing
+from finetune.nano import domains, lessons, network, packing
 from finetune.nano.conversion import ridge, size_of
-from finetune.nano.stance import DOMAIN_NAMES, Stance
+from finetune.nano.stance import Stance
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import compile_prompt
 
-AXES = 3 * len(DOMAIN_NAMES)
-"""How many of the axes behind those of topics are taken (`domains.Axes`)."""
 STRENGTH = 0.001
 """Of the ridge regressions."""
-OFTEN = 10
+OFTEN = 30
 """How often the tokens of ids count when they are told from others, of which there are many more."""
 TOLD = 60.0
 """How much more the token of an id gets of a look than another one, in nats."""
-NEAR = ((7, 30.0), (9, 60.0))
-"""Rotations that make the nearest one win, and how much each says, in nats: the first tells distances of up to 100 tokens, the
-second those beyond, where the first comes round again."""
-SAID = 6.0
+NEAR = ((5, 15.0), (7, 30.0), (9, 60.0))
+"""Rotations that make the nearest one win, and how much each says, in nats: each tells distances beyond those where the one
+before it comes round again. Lines may be of some 60 tokens."""
+LOUD = 0.5
+"""How large the code of an id stands beside an entry of the state, an entry of the code each."""
+SAID = 3.0
 """How far an id is moved, in nats, by heads that look at nothing but its line."""
 
 
@@ -84,52 +84,61 @@ def find_codes(decoder: LlamaForCausalLM, lines: Lines, size: int) -> Codes:
 
 
 @torch.no_grad()
-def write(decoder: LlamaForCausalLM, lines: Lines, states: torch.Tensor, depth: int, opening: int) -> None:
-    """Write both steps. `states` are those that `recognition.write` was given, `depth` is the layer that recognises, `opening`
-    the token that every prompt begins with."""
+def write(decoder: LlamaForCausalLM, lines: Lines, axes: domains.Axes, depth: int, opening: int) -> None:
+    """Write both steps. `lines` are read after layer `depth`, which recognises; `opening` is the token that every prompt begins
+    with."""
     comparing, answering = decoder.model.layers[depth + 1], decoder.model.layers[-1]
-    size, unit = decoder.config.head_dim, size_of(states)
-    taken = lessons.WIDTH + AXES
-    ways = evidence.axes(states, taken + len(lessons.NAMING) * size)[:, taken:].split(size, 1)
+    size, unit, ways = decoder.config.head_dim, size_of(lines.states), axes.names
     codes = find_codes(decoder, lines, size)
     given = network.normal(lines.states, comparing.input_layernorm.weight)
+    first = network.forward(decoder, torch.tensor([[opening]]), None, depth + 1)[0][-1][0]
+    start = network.normal(first, comparing.input_layernorm.weight)
     for head, way, ends in zip(lessons.NAMING, ways, lines.ends, strict=True):
         look_back(comparing, head, given, ends)
-        wanted, inside = codes.table[lines.ids[ends]], given[ends]
+        # nothing from the very first token, where heads look that find no rule broken
+        wanted = torch.cat((codes.table[lines.ids[ends]], torch.zeros(int(ends.sum()), size)))
+        inside = torch.cat((given[ends], start.expand(int(ends.sum()), -1)))
         weight, bias = ridge(inside, wanted, torch.zeros(size, given.shape[1]), STRENGTH)
         rows = slice(head * size, (head + 1) * size)
         comparing.self_attn.v_proj.weight[rows], comparing.self_attn.v_proj.bias[rows] = weight, bias
-        comparing.self_attn.o_proj.weight[:, rows] = unit * way
-    copy_looks(comparing, answering, torch.cat(ways, 1), size)
+        comparing.self_attn.o_proj.weight[:, rows] = LOUD * unit * way
+    copy_looks(comparing, answering, axes.new, size)
     nothing = network.forward(decoder, torch.tensor([[opening]]), None, depth + 2)[0][-1][0, 0]
     for heads in lessons.CITING:
         for place, head in enumerate(heads):
             end = (2 * place // len(heads)) if len(heads) > 1 else 1
-            way = ways[end]
-            step = SAID * unit * codes.towards / size / max(1, len(heads) // 2)
-            domains.carry(answering, head, way, step, nothing)
+            step = SAID / LOUD * unit * codes.towards / size / max(1, len(heads) // 2)
+            domains.carry(answering, head, ways[end].T / answering.input_layernorm.weight, step, nothing)
 
 
 def look_back(layer: nn.Module, head: int, given: torch.Tensor, ends: torch.Tensor) -> None:
     """Make a head look at the nearest token like those of `ends` (tokens) among what the layer reads (tokens, width)."""
     attention = layer.self_attn
     size = attention.head_dim
-    often = torch.cat((given, given[ends].repeat(OFTEN - 1, 1)))
-    told = torch.cat((ends.float(), torch.ones((OFTEN - 1) * int(ends.sum()))))[:, None]
-    weight, bias = ridge(often, told, torch.zeros(1, given.shape[1]), STRENGTH)
+    weight, bias = tell(given, ends)
     rows = slice(head * size, (head + 1) * size)
     for matrix in (attention.q_proj, attention.k_proj):
         matrix.weight[rows], matrix.bias[rows] = 0.0, 0.0
-    slowest = head * size + size // 2 - 1
-    attention.q_proj.bias[slowest] = TOLD * size**0.5
-    attention.k_proj.weight[slowest], attention.k_proj.bias[slowest] = weight[0], bias[0]
+    # half of the size in queries, half in keys, so that a step of training moves neither far
+    slowest, half = head * size + size // 2 - 1, size**0.25
+    attention.q_proj.bias[slowest] = TOLD**0.5 * half
+    attention.k_proj.weight[slowest], attention.k_proj.bias[slowest] = (TOLD**0.5 * half * part for part in (weight, bias))
     for pair, nats in NEAR:
-        attention.q_proj.bias[head * size + pair] = nats * size**0.5
-        attention.k_proj.bias[head * size + pair] = 1.0
+        for matrix in (attention.q_proj, attention.k_proj):
+            matrix.bias[head * size + pair] = nats**0.5 * half
+
+
+def tell(given: torch.Tensor, ends: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight (width) and bias of a linear reader that comes to 1 at tokens of `ends` and to 0 at others: least squares, which
+    keeps the former alike, so that the nearest of them wins; logistic regression does not."""
+    often = torch.cat((given, given[ends].repeat(OFTEN - 1, 1)))
+    told = torch.cat((ends.float(), torch.ones((OFTEN - 1) * int(ends.sum()))))[:, None]
+    weight, bias = ridge(often, told, torch.zeros(1, given.shape[1]), STRENGTH)
+    return weight[0], bias[0]
 
 
 def copy_looks(compares: nn.Module, answers: nn.Module, hidden: torch.Tensor, size: int) -> None:
-    """Make heads of the last layer look as those that compare do, and the layer read nothing along axes (width, number)."""
+    """Make heads of the last layer look as those that compare do, whatever stands along axes (width, number)."""
     answers.input_layernorm.weight.copy_(compares.input_layernorm.weight)
     for to, of in zip(lessons.CITING, lessons.HEADS, strict=True):
         for head, like in zip(to, of, strict=True):
@@ -137,7 +146,5 @@ def copy_looks(compares: nn.Module, answers: nn.Module, hidden: torch.Tensor, si
                 ours, theirs = getattr(answers.self_attn, name), getattr(compares.self_attn, name)
                 rows, same = (slice(one * size, (one + 1) * size) for one in (head, like))
                 ours.weight[rows], ours.bias[rows] = theirs.weight[same], theirs.bias[same]
-    for name in ("q_proj", "k_proj", "v_proj"):
-        domains.ignore(getattr(answers.self_attn, name), answers.input_layernorm, hidden)
-    for name in ("gate_proj", "up_proj"):
-        domains.ignore(getattr(answers.mlp, name), answers.post_attention_layernorm, hidden)
+    for reader in (answers.self_attn.q_proj, answers.self_attn.k_proj):
+        domains.ignore(reader, answers.input_layernorm, hidden)

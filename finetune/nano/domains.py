@@ -2,7 +2,7 @@
 
 The readers of `meaning` judge a text by the lights of each set, as well as linear models fitted to that set (log: run 49). What
 they say is brought together for each domain by a mixture of experts, whose gates read which set a text is like (Jacobs et al.
-1991), and stands along an axis of its own behind the layer that recognises. Heads that look at the rule which is broken take
+1991), and stands along an axis of its own behind the layer that compares. Heads that look at the rule which is broken take
 along the domains that it covers, and one more head looks at all rules. What follows from both is fitted in `fusion.py`.
 along the domains that it covers, one more head looks at all rules, and neurons of the last layer multiply opinions by both and
 move the answer towards `yes`. So training on pairs of contents and policies begins with what is known.
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaForCausalLM
 
 from finetune.nano import evidence, lessons, network, packing
@@ -24,7 +25,7 @@ from finetune.nano.conversion import ridge, size_of
 from finetune.nano.prepare import Example
 from finetune.nano.recognition import SOFT, ignore
 from finetune.nano.shelf import Volume
-from finetune.nano.stance import DOMAIN_NAMES, SETS, Stance
+from finetune.nano.stance import DOMAIN_NAMES, SETS, Stance, coverage
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import compile_prompt
 
@@ -45,8 +46,8 @@ FARTHEST = 6.0
 """How far an opinion may be from even odds, in units of a nat."""
 LOUD = 0.7
 """How large an opinion of one nat stands beside an entry of the state."""
-CARRIED = 0.75
-"""How large what a head carries stands beside an entry of the state; four heads carry it."""
+CARRIED = 3.0
+"""How large it stands beside an entry of the state that a domain is covered."""
 POLICY = 7
 """The head of the layer that compares which looks at all rules."""
 LOOKING = 12.0
@@ -54,6 +55,8 @@ LOOKING = 12.0
 STRENGTH = 0.01
 """Of the ridge regression that tells rules from the rest."""
 STEPS, BATCH = 3000, 1024
+BEHIND = 64
+"""Contents read at a time."""
 
 Seen = torch.Tensor
 """States of tokens (tokens, width)."""
@@ -185,14 +188,13 @@ def begin_neurons(mixture: Mixture, number: int, outputs: int, seed: int) -> Neu
     return found
 
 
-def fit_neurons(mixture: Mixture, states: torch.Tensor, wanted: torch.Tensor, number: int, seed: int) -> Neurons:
-    """Neurons that come to what is wanted (contents, domains) of states (contents, width) behind a norm without a weight.
+def fit_neurons(mixture: Mixture, inside: torch.Tensor, wanted: torch.Tensor, number: int, seed: int) -> Neurons:
+    """Neurons that come to what is wanted (contents, domains) of what they read of contents (contents, width).
 
     Raises ValueError when there are fewer than the mixture needs to begin with.
     """
     if number < 2 * len(SETS) + len(DOMAIN_NAMES):
         raise ValueError(f"the mixture needs {2 * len(SETS) + len(DOMAIN_NAMES)} neurons, not {number}")
-    inside = network.normal(states, torch.ones(states.shape[1]))
     found = begin_neurons(mixture, number, wanted.shape[1], seed)
     with torch.no_grad():
         found.down_bias.add_((wanted - found(inside)).mean(0))
@@ -204,72 +206,83 @@ def fit_neurons(mixture: Mixture, states: torch.Tensor, wanted: torch.Tensor, nu
 @dataclass(frozen=True)
 class Axes:
     """Orthonormal directions (width, domains): of the domains of a line as `recognition.write` chose them, of opinions, of what
-    the rule that is looked at covers, of what the policy's rules cover on average."""
+    the rule that is looked at covers, of what the policy's rules cover on average; and (width, size of a head) of the first and
+    of the last token of the nearest id, see `citing`."""
 
     topics: torch.Tensor
     opinions: torch.Tensor
     covered: torch.Tensor
     policy: torch.Tensor
+    names: tuple[torch.Tensor, ...]
 
     @property
     def new(self) -> torch.Tensor:
-        return torch.cat((self.opinions, self.covered, self.policy), 1)
+        """All but those of topics."""
+        return torch.cat((self.opinions, self.covered, self.policy, *self.names), 1)
 
 
-def find_axes(states: torch.Tensor) -> Axes:
-    """The axes that `states` (tokens, width), those that `recognition.write` was given, use least behind those of topics."""
-    number, width = len(DOMAIN_NAMES), lessons.WIDTH
-    found = evidence.axes(states, width + 3 * number)
-    return Axes(found[:, :number], *found[:, width:].split(number, 1))
+def find_axes(chosen: torch.Tensor, before: torch.Tensor, after: torch.Tensor, size: int) -> Axes:
+    """Axes that the layer which recognises hardly reads or writes; `size` is that of a head.
+
+    `chosen` (tokens, width) are the states that `recognition.write` was given, `before` and `after` those of contents and
+    policies around that layer as it was fitted: the fit uses axes that were idle, and what is written there disturbs looks.
+    """
+    number = len(DOMAIN_NAMES)
+    topics = evidence.axes(chosen, lessons.WIDTH)
+    loud = 1e3 * after.abs().max() * torch.cat((topics.T, -topics.T))
+    idle = torch.cat((before - before.mean(0), after - after.mean(0), loud))
+    found = evidence.axes(idle, 3 * number + len(lessons.NAMING) * size)
+    opinions, covered, policy, *names = found.split([number] * 3 + [size] * len(lessons.NAMING), 1)
+    return Axes(topics[:, :number], opinions, covered, policy, tuple(names))
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where things stand: the layer that recognises (`depth`; the next one compares), and the token that every prompt begins
-    with, where heads look that find no rule broken."""
+class Rules:
+    """Tokens of policies after the layer that recognises: those of rules and what their lines cover (tokens, domains; 0 or 1),
+    and other ones, of contents too."""
 
-    depth: int
-    opening: int
+    rules: Seen
+    covered: torch.Tensor
+    others: Seen
 
 
 @torch.no_grad()
-def write(decoder: LlamaForCausalLM, neurons: Neurons, axes: Axes, states: torch.Tensor, places: Places) -> None:
-    """Write opinions, what the rule looked at covers, and what is covered where `look_at_rules` looks.
-
-    `states` are those that `find_axes` was given.
-    """
-    layers, size = decoder.model.layers, size_of(states)
-    recognising, comparing = layers[places.depth], layers[places.depth + 1]
-    for layer in layers[places.depth :]:
-        hide(layer, axes.new)
-    write_opinions(recognising, neurons, axes, size)
-    nothing = network.forward(decoder, torch.tensor([[places.opening]]), None, places.depth + 1)[0][-1][0, 0]
+def write(decoder: LlamaForCausalLM, read: Rules, axes: Axes, depth: int, opening: int) -> None:
+    """Make heads of the layer behind `depth`, which recognises, carry what the rule covers that they look at, and one what all
+    rules cover; nothing from the token `opening` that every prompt begins with, where heads look that find no rule broken."""
+    layer, size = decoder.model.layers[depth + 1], size_of(read.others)
+    given = network.normal(torch.cat((read.rules, read.others)), layer.input_layernorm.weight)
+    wanted = torch.cat((read.covered, torch.zeros(len(read.others), read.covered.shape[1])))
+    weight, _ = ridge(given, wanted, torch.zeros(wanted.shape[1], given.shape[1]), STRENGTH)
+    nothing = network.forward(decoder, torch.tensor([[opening]]), None, depth + 1)[0][-1][0, 0]
     for head in lessons.HEADS[0]:
-        carry(comparing, head, axes.topics, CARRIED * size * axes.covered, nothing)
-    carry(comparing, POLICY, axes.topics, len(lessons.HEADS[0]) * CARRIED * size * axes.policy, nothing)
+        carry(layer, head, weight, CARRIED * size / len(lessons.HEADS[0]) * axes.covered, nothing)
+    look_at_rules(layer, read.rules, read.others)
+    carry(layer, POLICY, weight, CARRIED * size * axes.policy, nothing)
 
 
+@torch.no_grad()
 def write_opinions(layer: nn.Module, neurons: Neurons, axes: Axes, size: float) -> None:
-    """Put the neurons behind those that recognise topics."""
-    mlp, norm = layer.mlp, layer.post_attention_layernorm.weight
-    rows = slice(2 * lessons.WIDTH, 2 * lessons.WIDTH + len(neurons.gate))
-    mlp.gate_proj.weight[rows], mlp.gate_proj.bias[rows] = neurons.gate / norm, neurons.gate_bias
-    mlp.up_proj.weight[rows], mlp.up_proj.bias[rows] = neurons.up / norm, neurons.up_bias
+    """Into a layer that was cleared."""
+    mlp, rows = layer.mlp, slice(len(neurons.gate))
+    mlp.gate_proj.weight[rows], mlp.gate_proj.bias[rows] = neurons.gate, neurons.gate_bias
+    mlp.up_proj.weight[rows], mlp.up_proj.bias[rows] = neurons.up, neurons.up_bias
     mlp.down_proj.weight[:, rows] = LOUD * size * axes.opinions @ neurons.down
     mlp.down_proj.bias += LOUD * size * axes.opinions @ neurons.down_bias
+    for reader in (mlp.gate_proj, mlp.up_proj):
+        ignore(reader, layer.post_attention_layernorm, axes.new)
 
 
-def carry(layer: nn.Module, head: int, taken: torch.Tensor, along: torch.Tensor, nothing: torch.Tensor) -> None:
-    """Make a head take along what a token is along some axes (width, number), to others; from the state `nothing` it takes
-    nothing."""
-    attention, norm = layer.self_attn, layer.input_layernorm.weight
+def carry(layer: nn.Module, head: int, weight: torch.Tensor, along: torch.Tensor, nothing: torch.Tensor) -> None:
+    """Make a head take along what a reader (number, width) finds in what the layer reads, and put it down along directions
+    (width, number); from the state `nothing` it takes nothing."""
+    attention = layer.self_attn
     length = attention.head_dim
-    rows = slice(head * length, (head + 1) * length)
+    rows, some = slice(head * length, (head + 1) * length), slice(head * length, head * length + len(weight))
     attention.v_proj.weight[rows], attention.v_proj.bias[rows] = 0.0, 0.0
     attention.o_proj.weight[:, rows] = 0.0
-    some = slice(head * length, head * length + taken.shape[1])
-    attention.v_proj.weight[some] = taken.T / norm
-    attention.v_proj.bias[some] = -attention.v_proj.weight[some] @ network.normal(nothing, norm)
+    attention.v_proj.weight[some] = weight
+    attention.v_proj.bias[some] = -weight @ network.normal(nothing, layer.input_layernorm.weight)
     attention.o_proj.weight[:, some] = along
 
 
@@ -293,40 +306,53 @@ def look_at_rules(layer: nn.Module, rules: Seen, others: Seen) -> None:
 @torch.no_grad()
 def read_rules(
     decoder: LlamaForCausalLM, chat: ChatTokenizer, stances: Sequence[Stance], volumes: Sequence[Volume], depth: int
-) -> tuple[Seen, Seen]:
-    """Tokens of rules, and those of the rest of the policies and of contents, after the layer that recognises, as written."""
-    rules, others = [], []
+) -> Rules:
+    """Policies, and some contents, after the layer `depth`."""
+    rules, covered, others = [], [], []
     for stance in stances:
         prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
         states = network.forward(decoder, torch.tensor([prefix.ids]), None, depth + 1)[0][-1][0]
-        told = torch.zeros(len(states), dtype=torch.bool)
-        for start, end in (prefix.lines[name] for name in stance.rules if name in prefix.lines):
+        told, about = torch.zeros(len(states), dtype=torch.bool), coverage(stance)
+        for name in stance.rules:
+            start, end = prefix.lines[name]
             told[start:end] = True
-        rules.append(states[told])
+            rules.append(states[start:end])
+            covered += [about[name][: len(DOMAIN_NAMES)]] * (end - start)
         others.append(states[~told])
     for volume in volumes:
         others.append(network.climb(decoder, volume.states[None].float(), None, range(depth, depth + 1))[0][-1][0, ::2])
-    return torch.cat(rules), torch.cat(others)
+    return Rules(torch.cat(rules), torch.tensor(covered).clamp(min=0), torch.cat(others))
 
 
-@torch.no_grad()
-def hide(layer: nn.Module, axes: torch.Tensor) -> None:
-    """Make a layer neither read nor write along orthonormal axes (width, number)."""
-    attention, mlp = layer.self_attn, layer.mlp
-    for norm, readers in (
-        (layer.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj)),
-        (layer.post_attention_layernorm, (mlp.gate_proj, mlp.up_proj)),
-    ):
-        for reader in readers:
-            ignore(reader, norm, axes)
-    for writer in (attention.o_proj, mlp.down_proj):
-        writer.weight -= axes @ (axes.T @ writer.weight)
-        writer.bias -= axes @ (axes.T @ writer.bias)
+def opinions(
+    readers: lessons.Lessons, volumes: Sequence[Volume], behind: torch.Tensor, axes: Axes, number: int, seed: int
+) -> Neurons:
+    """Neurons that say of contents, where their labels are read, how likely they break each domain; fitted on these contents.
 
-
-def opinions(readers: lessons.Lessons, volumes: Sequence[Volume], number: int, seed: int) -> Neurons:
-    """Neurons that say of a content, where its label is read, how likely it breaks each domain; fitted on these contents."""
+    `behind` (contents, width) are their states as the neurons' layer reads them behind some policy, `axes` those where nothing
+    is read that says anything about a content.
+    """
     states = torch.stack([volume.states[-1] for volume in volumes]).float()
     examples = [volume.example for volume in volumes]
     mixture = Mixture(readers, fit_gate(states, [one.source for one in examples], seed))
-    return fit_neurons(mixture, states, odds(mixture.read(states), examples), number, seed)
+    inside = network.normal(behind, torch.ones(behind.shape[1]))
+    inside -= inside @ axes.new @ axes.new.T
+    return fit_neurons(mixture, inside, odds(mixture.read(states), examples), number, seed)
+
+
+@torch.no_grad()
+def read_behind(
+    decoder: LlamaForCausalLM, chat: ChatTokenizer, stances: Sequence[Stance], volumes: Sequence[Volume], depth: int
+) -> torch.Tensor:
+    """States (contents, width) where labels are read, after the layer behind `depth`: each behind one of the policies."""
+    found = []
+    share = -(-len(volumes) // len(stances))
+    for number, stance in enumerate(stances):
+        some = volumes[number * share : (number + 1) * share]
+        past = network.forward(decoder, torch.tensor([chat.prefix(compile_prompt(stance.policy, "nano").system)]))[1]
+        for start in range(0, len(some), BEHIND):
+            part = some[start : start + BEHIND]
+            hidden = pad_sequence([volume.states for volume in part], batch_first=True).float()
+            places, layers = torch.tensor([volume.row.read for volume in part]), range(depth, depth + 2)
+            found.append(network.climb(decoder, hidden, past[depth:], layers, places=places)[0][-1][:, 0])
+    return torch.cat(found)

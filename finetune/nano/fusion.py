@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaForCausalLM
 
-from finetune.nano import calibrate, lessons, network, packing, pairing
+from finetune.nano import calibrate, conversion, lessons, network, packing, pairing
 from finetune.nano.answers import SETTLED
 from finetune.nano.domains import Axes, descend
 from finetune.nano.stance import DOMAIN_NAMES
@@ -39,11 +39,13 @@ OTHERS = -3.0
 @dataclass(frozen=True)
 class Evidence:
     """Pairs of contents and policies: what neurons read (pairs, 3, domains), namely opinions, what the rule that is looked at
-    covers and what the policy covers; whether a rule is broken (pairs); which set the content is from."""
+    covers and what the policy covers; whether a rule is broken (pairs); which set the content is from; how large an entry of
+    the state is that neurons read, before the norm."""
 
     read: torch.Tensor
     broken: torch.Tensor
     sources: Sequence[str]
+    size: float
 
     @property
     def weights(self) -> torch.Tensor:
@@ -88,15 +90,15 @@ def fit(evidence: Evidence, seed: int) -> Fusion:
 def gather(
     decoder: LlamaForCausalLM, chat: ChatTokenizer, pairs: Iterable[pairing.Pair], axes: Axes, depth: int, number: int
 ) -> Evidence:
-    """What the last layer's neurons would read of the contents behind so many policies, where it does not attend."""
-    layers, found, broken, sources = range(depth, depth + 2), [], [], []
+    """What the last layer's neurons would read of the contents behind so many policies; they must have been cleared."""
+    layers, found, broken, sources, sizes = range(depth, len(decoder.model.layers)), [], [], [], []
     along = torch.stack((axes.opinions, axes.covered, axes.policy), 1)
     for stance, drawn in itertools.islice(pairs, number):
         some = [(volume, ruling) for volume, ruling in drawn if ruling.label in SETTLED]
         if not some:
             continue
         prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
-        past = network.forward(decoder, torch.tensor([prefix.ids]), None, depth + 2)[1][depth:]
+        past = network.forward(decoder, torch.tensor([prefix.ids]))[1][depth:]
         hidden = pad_sequence([volume.states for volume, _ in some], batch_first=True).float()
         places = torch.tensor([volume.row.read for volume, _ in some])
         states = network.climb(decoder, hidden, past, layers, places=places)[0][-1][:, 0]
@@ -104,7 +106,8 @@ def gather(
         found.append(torch.einsum("nw,wkd->nkd", inside, along))
         broken += [float(ruling.label == "yes") for _, ruling in some]
         sources += [volume.example.source for volume, _ in some]
-    return Evidence(torch.cat(found), torch.tensor(broken), sources)
+        sizes.append(conversion.size_of(states))
+    return Evidence(torch.cat(found), torch.tensor(broken), sources, sum(sizes) / len(sizes))
 
 
 @torch.no_grad()
@@ -118,10 +121,12 @@ def clear(layer: nn.Module) -> None:
 
 @torch.no_grad()
 def write(decoder: LlamaForCausalLM, fusion: Fusion, axes: Axes, labels: Sequence[int], size: float) -> None:
-    """Into the last layer, which was cleared: the fusion's neurons, and as many as there are labels that take off what the
-    state says of them. `size` is that of an entry of the state."""
-    mlp = decoder.model.layers[-1].mlp
-    towards = size * calibrate.towards(decoder, labels)
+    """Into the last layer, whose neurons were cleared: the fusion's neurons, and as many as there are labels that take off what
+    the state says of them; heads of this layer say nothing of labels any more. `size` is that of `Evidence`."""
+    layer, said = decoder.model.layers[-1], decoder.lm_head.weight[list(labels)] * decoder.model.norm.weight
+    mlp, writer, steps = layer.mlp, layer.self_attn.o_proj, calibrate.towards(decoder, labels)
+    writer.weight -= steps @ (said @ writer.weight)
+    towards = size * steps
     aside = [LABELS.index(label) for label in LABELS if label not in ("yes", "no")]
     yes = (towards[:, LABELS.index("yes")] - towards[:, LABELS.index("no")]) / 2
     along = torch.stack((axes.opinions, axes.covered, axes.policy), 1)
@@ -134,7 +139,7 @@ def write(decoder: LlamaForCausalLM, fusion: Fusion, axes: Axes, labels: Sequenc
         row = rows.start
     rows = slice(row - len(labels), row)
     mlp.gate_proj.weight[rows], mlp.gate_proj.bias[rows] = 0.0, OPEN
-    mlp.up_proj.weight[rows] = decoder.lm_head.weight[list(labels)] * decoder.model.norm.weight
+    mlp.up_proj.weight[rows] = said
     mlp.up_proj.bias[rows] = 0.0
     mlp.down_proj.weight[:, rows] = -towards / functional.silu(torch.tensor(OPEN))
     mlp.down_proj.bias += yes * fusion.bias + OTHERS * towards[:, aside].sum(1)

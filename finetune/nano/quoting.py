@@ -24,7 +24,7 @@ STRENGTH = 0.01
 """Of the ridge regressions."""
 LOOKING = 12.0
 """How much more a marked word gets of a look than another one, in nats."""
-LOUD = 1.5
+LOUD = 0.5
 """How large what is said stands beside an entry of the state."""
 
 
@@ -68,7 +68,9 @@ def _of_row(row: packing.Row, states: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 @torch.no_grad()
 def write(decoder: LlamaForCausalLM, words: Words) -> None:
-    """Write the heads."""
+    """Write the heads; where people marked nothing they stay as they are."""
+    if not words.marked.any():
+        return
     layer, table = decoder.model.layers[-1], decoder.model.embed_tokens.weight.detach().float()
     attention, size = layer.self_attn, decoder.config.head_dim
     seen, asking = (network.normal(states, layer.input_layernorm.weight) for states in (words.states, words.written))

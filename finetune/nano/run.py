@@ -38,6 +38,7 @@ from finetune.nano import (
     fusion,
     lessons,
     meaning,
+    network,
     packing,
     pairing,
     policies,
@@ -208,31 +209,41 @@ class Recipe:
         settings, found = self.settings("labels"), self.contents()
         for layer in self.decoder.model.layers[settings["compare"] :]:
             fusion.clear(layer)
+        with torch.no_grad():
+            self.decoder.model.norm.weight.fill_(settings["norm"])
         axes = self.write_heads(settings, found)
-        pairs = pairing.pairs(settings, found, self.closeness)
-        evidence = fusion.gather(self.decoder, self.chat, pairs, axes, settings["depth"], settings["policies"])
-        size = conversion.size_of(self.states(found))
-        labels = dev.Reader(self.decoder, self.chat).labels
-        fusion.write(self.decoder, fusion.fit(evidence, settings["seed"]), axes, labels, size)
         groups = answers.groups(self.settings("answers"), self.apart, self.plain, self.closeness)
         met = quoting.read(self.decoder, self.chat, islice(groups, settings["quoted"]), settings["longest"])
         quoting.write(self.decoder, met)
+        pairs = pairing.pairs(settings, found, self.closeness)
+        evidence = fusion.gather(self.decoder, self.chat, pairs, axes, settings["depth"], settings["policies"])
+        labels = dev.Reader(self.decoder, self.chat).labels
+        fusion.write(self.decoder, fusion.fit(evidence, settings["seed"]), axes, labels, evidence.size)
         self.keep_seen("labels")
 
     def write_heads(self, settings: dict, found: shelf.Shelf) -> domains.Axes:
         """What the neurons that say labels read."""
-        draw, depth, states = random.Random(settings["seed"]), settings["depth"], self.states(found)
-        neurons = domains.opinions(self.taught, found.volumes, settings["experts"], settings["seed"])
-        axes = domains.find_axes(states)
-        domains.write(self.decoder, neurons, axes, states, domains.Places(depth, self.chat.prefix("")[0]))
-        known = policies.shipped()
-        stances = [policies.draw_stance(draw, known, settings["shares"], self.closeness) for _ in range(settings["fitted"])]
+        draw, depth, opening = random.Random(settings["seed"]), settings["depth"], self.chat.prefix("")[0]
+        stances = [
+            policies.draw_stance(draw, policies.shipped(), settings["shares"], self.closeness)
+            for _ in range(settings["fitted"])
+        ]
+        axes = self.idle_axes(settings, found, stances)
         some = draw.choices(found.volumes, k=5 * settings["fitted"])
-        rules, others = domains.read_rules(self.decoder, self.chat, stances, some, depth)
-        domains.look_at_rules(self.decoder.model.layers[depth + 1], rules, others)
-        lines = citing.read(self.decoder, self.chat, stances, depth + 1)
-        citing.write(self.decoder, lines, states, depth, self.chat.prefix("")[0])
+        domains.write(self.decoder, domains.read_rules(self.decoder, self.chat, stances, some, depth), axes, depth, opening)
+        citing.write(self.decoder, citing.read(self.decoder, self.chat, stances, depth + 1), axes, depth, opening)
+        some = draw.sample(found.volumes, min(settings["opinions"], len(found.volumes)))
+        behind = domains.read_behind(self.decoder, self.chat, stances, some, depth)
+        neurons = domains.opinions(self.taught, some, behind, axes, settings["experts"], settings["seed"])
+        domains.write_opinions(self.decoder.model.layers[depth + 1], neurons, axes, conversion.size_of(behind))
         return axes
+
+    def idle_axes(self, settings: dict, found: shelf.Shelf, stances: Sequence[policies.Stance]) -> domains.Axes:
+        depth, chosen = settings["depth"], self.states(found)
+        before = torch.cat((chosen, citing.read(self.decoder, self.chat, stances, depth).states))
+        with torch.no_grad():
+            after = network.climb(self.decoder, before[:, None], None, range(depth, depth + 1))[0][-1][:, 0]
+        return domains.find_axes(chosen, before, after, self.decoder.config.head_dim)
 
     def answers(self) -> None:
         settings, self.best = self.settings("answers"), -1.0

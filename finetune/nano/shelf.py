@@ -143,6 +143,10 @@ class Shelf:
     def __init__(self, volumes: Sequence[Volume]) -> None:
         self.volumes = volumes
         self.finder = Finder([volume.example.text for volume in volumes])
+        self.calm = {volume.example.source for volume in volumes} - {
+            volume.example.source for volume in volumes if volume.example.broken
+        }
+        """Sources that break nothing."""
         self.signs: dict[str, Counter[str]] = defaultdict(Counter)
         """By source, how often each label was given so far."""
 
@@ -185,4 +189,5 @@ class Shelf:
         return sides
 
     def _weight(self, source: str, number: int, breaks: bool) -> float:
-        return number**0.4 * TRUST.get(source, 1.0) * need(self.signs[source], "yes" if breaks else "no")
+        wanted = 1.0 if source in self.calm else need(self.signs[source], "yes" if breaks else "no")
+        return number**0.4 * TRUST.get(source, 1.0) * wanted

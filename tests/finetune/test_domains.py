@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from finetune.nano import domains, lessons, network
+from finetune.nano import domains, fusion, lessons, network
 from finetune.nano.prepare import Example
 from finetune.nano.stance import DOMAIN_NAMES, SETS
 from tests.finetune import tiny
@@ -25,15 +25,25 @@ def mixture():
     return domains.Mixture(readers, gate)
 
 
+WAYS = {domain: torch.randn(384, generator=torch.Generator().manual_seed(domain)) for domain in (HATE, SPAM)}
+
+
 @pytest.fixture(scope="module")
 def written(mixture):
-    """A decoder that was written, its axes, states and neurons."""
+    """A decoder whose heads and neurons were written, its axes, and states of contents."""
     torch.manual_seed(1)
     decoder = tiny.make_decoder(4, WIDTH, 3)
     states = torch.randn(3000, 384) * torch.linspace(0.01, 2, 384)
-    neurons, axes = domains.begin_neurons(mixture, NEURONS, len(DOMAIN_NAMES), 0), domains.find_axes(states)
-    domains.write(decoder, neurons, axes, states, domains.Places(1, 3))
-    return decoder, axes, states
+    for layer in decoder.model.layers[2:]:
+        fusion.clear(layer)
+    axes = domains.find_axes(states, states, states, decoder.config.head_dim)
+    rules = torch.cat([torch.randn(600, 384) + way for way in WAYS.values()])
+    covered = torch.zeros(1200, len(DOMAIN_NAMES))
+    covered[:600, HATE], covered[600:, SPAM] = 1.0, 1.0
+    domains.write(decoder, domains.Rules(rules, covered, torch.randn(4000, 384)), axes, 1, 3)
+    neurons = domains.begin_neurons(mixture, NEURONS, len(DOMAIN_NAMES), 0)
+    domains.write_opinions(decoder.model.layers[2], neurons, axes, 2.0)
+    return decoder, axes, neurons, states
 
 
 def test_an_expert_counts_where_a_text_is_like_those_it_judged(mixture):
@@ -54,11 +64,12 @@ def test_neurons_say_what_the_mixture_says(mixture):
     torch.manual_seed(3)
     states = torch.randn(3000, 384)
     wanted = mixture.read(states)
-    neurons = domains.fit_neurons(mixture, states, wanted, NEURONS + 40, 0)
-    missed = (neurons(network.normal(states, torch.ones(384))) - wanted).pow(2).mean(0) / wanted.var(0)
+    inside = network.normal(states, torch.ones(384))
+    neurons = domains.fit_neurons(mixture, inside, wanted, NEURONS + 40, 0)
+    missed = (neurons(inside) - wanted).pow(2).mean(0) / wanted.var(0)
     assert missed.max() < 0.1
     with pytest.raises(ValueError, match="needs"):
-        domains.fit_neurons(mixture, states, wanted, NEURONS - 1, 0)
+        domains.fit_neurons(mixture, inside, wanted, NEURONS - 1, 0)
 
 
 def test_the_gate_tells_the_sets_apart():
@@ -95,18 +106,19 @@ def carried(decoder, heads: range, state: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def test_heads_carry_the_domains_of_what_they_look_at_and_nothing_from_where_no_rule_is(written):
-    decoder, axes, _ = written
+    decoder, axes, _, _ = written
+    torch.manual_seed(7)
     opening = network.forward(decoder, torch.tensor([[3]]), None, 2)[0][-1][0, 0]
-    line = opening + 20 * axes.topics[:, HATE]
+    line = torch.randn(384) + WAYS[HATE]
     for heads, along in ((range(4), axes.covered), (range(domains.POLICY, domains.POLICY + 1), axes.policy)):
         assert carried(decoder, heads, opening).abs().max() < 1e-3
-        told = carried(decoder, heads, line) @ along
-        assert told[HATE] > 5 * told[SPAM].abs()
+        told = carried(decoder, heads, line) @ along - carried(decoder, heads, torch.randn(384)) @ along
+        assert told[HATE] > 3 * told[SPAM].abs()
 
 
 @torch.no_grad()
 def test_a_head_looks_at_the_tokens_of_rules_wherever_they_stand(written):
-    decoder, _, _ = written
+    decoder = written[0]
     torch.manual_seed(6)
     way = torch.randn(384)
     others, rules = torch.randn(3000, 384), torch.randn(1000, 384) + way
@@ -119,12 +131,37 @@ def test_a_head_looks_at_the_tokens_of_rules_wherever_they_stand(written):
 
 
 @torch.no_grad()
-def test_nothing_else_reads_or_writes_the_axes(written):
-    decoder, axes, _ = written
-    for number in (2, 3):
-        layer = decoder.model.layers[number]
-        size = decoder.config.head_dim
-        silent = [row for head in range(4, 12) if head != domains.POLICY for row in range(head * size, (head + 1) * size)]
-        assert (layer.self_attn.q_proj.weight * layer.input_layernorm.weight @ axes.new).abs().max() < 1e-4
-        assert (axes.new.T @ layer.mlp.down_proj.weight).abs().max() < 1e-4
-        assert (axes.new.T @ layer.self_attn.o_proj.weight[:, silent]).abs().max() < 1e-4
+def test_opinions_are_what_the_neurons_say_and_read_nothing_along_the_axes(written):
+    decoder, axes, neurons, states = written
+    layer = decoder.model.layers[2]
+    plain = states - states @ axes.new @ axes.new.T
+    plain = network.normal(plain, torch.ones(384))
+    said = network.gated(network.normal(plain, layer.post_attention_layernorm.weight), layer.mlp) @ axes.opinions
+    assert said.numpy() == pytest.approx((2.0 * domains.LOUD * neurons(plain)).numpy(), abs=0.02)
+    moved = network.normal(plain, torch.ones(384)) + 3 * axes.policy[:, :1].T
+    again = network.gated(moved, layer.mlp) @ axes.opinions
+    assert again.numpy() == pytest.approx(said.numpy(), abs=0.02)
+
+
+@torch.no_grad()
+def test_nothing_else_writes_along_the_axes(written):
+    decoder, axes, _, _ = written
+    size = decoder.config.head_dim
+    heads = {*lessons.HEADS[0], domains.POLICY}
+    silent = [row for head in range(12) if head not in heads for row in range(head * size, (head + 1) * size)]
+    assert (axes.new.T @ decoder.model.layers[2].self_attn.o_proj.weight[:, silent]).abs().max() < 1e-4
+    last = decoder.model.layers[3]
+    assert last.mlp.down_proj.weight.abs().max() == last.self_attn.o_proj.weight.abs().max() == 0.0
+
+
+def test_axes_are_idle_before_the_layer_and_behind_it():
+    """Not those of topics, and none that the layer came to use."""
+    torch.manual_seed(8)
+    before = torch.randn(3000, 384) * torch.linspace(0.01, 2, 384)
+    chosen = torch.eye(384)[:, : lessons.WIDTH]
+    used = torch.eye(384)[:, lessons.WIDTH : lessons.WIDTH + 20]
+    after = before + torch.randn(3000, lessons.WIDTH) @ chosen.T + 5 * torch.randn(3000, 20) @ used.T
+    axes = domains.find_axes(before, before, after, 32)
+    assert (axes.new.T @ axes.new - torch.eye(axes.new.shape[1])).abs().max() < 1e-4
+    assert (axes.new.T @ axes.topics).abs().max() < 0.02
+    assert (used.T @ axes.new).pow(2).sum(0).max() < 0.05

@@ -22,7 +22,8 @@ TOKENS = (5, 6, 7, 8, 9)
 @pytest.fixture(scope="module")
 def axes():
     torch.manual_seed(1)
-    return domains.find_axes(torch.randn(2000, 384))
+    states = torch.randn(2000, 384)
+    return domains.find_axes(states, states, states, 32)
 
 
 def pairs_of(number: int, domain: int, seed: int) -> fusion.Evidence:
@@ -32,7 +33,7 @@ def pairs_of(number: int, domain: int, seed: int) -> fusion.Evidence:
     read[:, OPINION, domain] = torch.randn(number)
     read[:, RULE, domain] = torch.rand(number).round()
     broken = (read[:, OPINION, domain] + 0.3 * torch.randn(number) > 0) & (read[:, RULE, domain] > 0.5)
-    return fusion.Evidence(read, broken.float(), ["edos"] * number)
+    return fusion.Evidence(read, broken.float(), ["edos"] * number, 1.0)
 
 
 def test_what_is_learned_of_one_domain_holds_for_every_other():
@@ -46,8 +47,8 @@ def test_what_is_learned_of_one_domain_holds_for_every_other():
 
 def test_a_large_set_counts_less_than_its_pairs():
     read, broken = torch.zeros(500, 3, len(DOMAIN_NAMES)), (torch.arange(500) < 400).float()
-    one = fusion.fit(fusion.Evidence(read, broken, ["edos"] * 500), 0)
-    two = fusion.fit(fusion.Evidence(read, broken, ["edos"] * 400 + ["sms-spam"] * 100), 0)
+    one = fusion.fit(fusion.Evidence(read, broken, ["edos"] * 500, 1.0), 0)
+    two = fusion.fit(fusion.Evidence(read, broken, ["edos"] * 400 + ["sms-spam"] * 100, 1.0), 0)
     assert torch.sigmoid(one(read[:1])).item() == pytest.approx(0.8, abs=0.02)
     assert torch.sigmoid(two(read[:1])).item() == pytest.approx(20 / (20 + 10), abs=0.02)
 
@@ -79,6 +80,7 @@ def test_what_is_gathered_is_what_the_last_layer_would_read(chat, hate, axes):
     group = augment.make_group(draw, augment.Pools(tiny.EXAMPLES, draw, {}), hate, load_family("nano"), 10, 0.0, 1.0)
     drawn = [(volume, judge(hate, volume.example)) for volume in shelf.read(decoder, chat, [group], 1, 1000)]
     never = [(hate, drawn)] * 5
+    fusion.clear(decoder.model.layers[2])
     found = fusion.gather(decoder, chat, [(hate, drawn), *never], axes, 1, 1)
     settled = [(volume, ruling) for volume, ruling in drawn if ruling.label in ("yes", "no", "none")]
     assert found.broken.tolist() == [float(ruling.label == "yes") for _, ruling in settled]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
+import random
 
 import torch
 
-from finetune.nano import answers, network, quoting
+from finetune.nano import augment, network, quoting
+from finetune.nano.stance import judge
+from moderator.prompt import load_family
 from tests.finetune import tiny
-
-CONFIG = {
-    "seed": 1, "caps": {}, "group": 8, "reasoned": 0.0, "cut": 0.0, "elsewhere": 0.0, "twins": 0.0, "shares": {"shipped": 1.0},
-}  # fmt: skip
 
 
 @torch.no_grad()
@@ -43,9 +41,11 @@ def test_heads_look_at_marked_words_from_where_a_quote_begins_and_take_them_alon
     assert (table @ said).argmax() == content[12]
 
 
-def test_marks_are_those_of_people_and_not_of_whole_texts(chat, decoder):
-    groups = answers.groups(CONFIG, tiny.EXAMPLES, tiny.TEXTS, lambda *_: None)
-    found = quoting.read(decoder, chat, itertools.islice(groups, 12), 1000)
+def test_marks_are_those_of_people_and_not_of_whole_texts(chat, decoder, known):
+    stance = next(stance for stance in known if stance.policy.slug == "harassment")
+    judged = [(example, judge(stance, example)) for example in tiny.EXAMPLES[::3]]
+    group = augment.group_of(random.Random(0), stance, judged, load_family("nano"), 0.0, 0.0)
+    found = quoting.read(decoder, chat, [group], 1000)
     assert len(found.ids) == len(found.states) == len(found.marked) > 0
     assert chat.tokenizer.decode(found.ids[found.marked].tolist()).replace(" ", "").startswith("fool")
     assert len(found.written) == len(found.begins)

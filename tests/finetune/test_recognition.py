@@ -87,6 +87,6 @@ def test_pairing_teaches_the_heads_that_were_fitted(chat, written, hate):
     _, drawn = behind(chat, decoder, hate)
     _, fitted = recognition.look_loss(CONFIG, decoder, chat, hate, drawn)
     _, paired = pairing.pair_loss(
-        CONFIG | {"weights": dict.fromkeys(("label", "mass", "look", "named"), 1.0)}, decoder, chat, hate, drawn
+        CONFIG | {"weights": dict.fromkeys(("label", "mass", "look", "named"), 1.0)}, decoder, decoder, chat, hate, drawn
     )
     assert {name: paired[name] for name in fitted} == pytest.approx(fitted, abs=1e-3)

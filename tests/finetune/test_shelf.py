@@ -25,6 +25,18 @@ def test_a_shelf_balances_what_it_puts_behind_a_policy(chat, decoder, hate):
     assert 2 <= sum(ruling.label in ("yes", "exception") for _, ruling in found) <= 6
 
 
+def test_what_never_breaks_a_rule_is_drawn_again_and_again(decoder, hate):
+    """Its signs cannot be balanced."""
+    calm = [Example(f"the bus was late {number}", "everyday") for number in range(40)]
+    volumes = [
+        shelf.Volume(packing.Row((1, 2), (0, 0), 1, (), example), torch.zeros(2, decoder.config.hidden_size))
+        for example in [*tiny.EXAMPLES * 10, *calm]
+    ]
+    found, draw = shelf.Shelf(volumes), random.Random(0)
+    drawn = [volume.example.source for _ in range(60) for volume, _ in found.draw(draw, hate, 8, 0.5)]
+    assert drawn[-200:].count("everyday") > 20
+
+
 def test_texts_of_sets_are_read_once_behind_policies_that_concern_them():
     draw = random.Random(0)
     some = shelf.of_sets(draw, tiny.EXAMPLES * 3, {"edos": 4, "toxic-spans": 99})
