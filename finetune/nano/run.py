@@ -222,7 +222,7 @@ class Recipe:
         self.keep_seen("labels")
 
     def write_heads(self, settings: dict, found: shelf.Shelf) -> domains.Axes:
-        """What the neurons that say labels read."""
+        """What the neurons that say labels read, and the heads that cite."""
         draw, depth, opening = random.Random(settings["seed"]), settings["depth"], self.chat.prefix("")[0]
         stances = [
             policies.draw_stance(draw, policies.shipped(), settings["shares"], self.closeness)
@@ -239,6 +239,7 @@ class Recipe:
         return axes
 
     def idle_axes(self, settings: dict, found: shelf.Shelf, stances: Sequence[policies.Stance]) -> domains.Axes:
+        """See `domains.find_axes`."""
         depth, chosen = settings["depth"], self.states(found)
         before = torch.cat((chosen, citing.read(self.decoder, self.chat, stances, depth).states))
         with torch.no_grad():
