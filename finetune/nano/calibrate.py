@@ -36,6 +36,7 @@ def towards(decoder: LlamaForCausalLM, labels: Sequence[int]) -> torch.Tensor:
 
 
 def towards_yes(decoder: LlamaForCausalLM, labels: Sequence[int]) -> torch.Tensor:
+    """The same of `yes` alone (width)."""
     return towards(decoder, labels)[:, YES]
 
 

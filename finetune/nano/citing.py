@@ -16,7 +16,8 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from finetune.nano import domains, lessons, network, packing
-from finetune.nano.conversion import ridge, size_of
+from finetune.nano.conversion import ridge, size_of, tell
+from finetune.nano.recognition import ignore
 from finetune.nano.stance import Stance
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import compile_prompt
@@ -115,7 +116,7 @@ def look_back(layer: nn.Module, head: int, given: torch.Tensor, ends: torch.Tens
     """Make a head look at the nearest token like those of `ends` (tokens) among what the layer reads (tokens, width)."""
     attention = layer.self_attn
     size = attention.head_dim
-    weight, bias = tell(given, ends)
+    weight, bias = tell(given, ends, OFTEN, STRENGTH)
     rows = slice(head * size, (head + 1) * size)
     for matrix in (attention.q_proj, attention.k_proj):
         matrix.weight[rows], matrix.bias[rows] = 0.0, 0.0
@@ -128,15 +129,6 @@ def look_back(layer: nn.Module, head: int, given: torch.Tensor, ends: torch.Tens
             matrix.bias[head * size + pair] = nats**0.5 * half
 
 
-def tell(given: torch.Tensor, ends: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight (width) and bias of a linear reader that comes to 1 at tokens of `ends` and to 0 at others: least squares, which
-    keeps the former alike, so that the nearest of them wins; logistic regression does not."""
-    often = torch.cat((given, given[ends].repeat(OFTEN - 1, 1)))
-    told = torch.cat((ends.float(), torch.ones((OFTEN - 1) * int(ends.sum()))))[:, None]
-    weight, bias = ridge(often, told, torch.zeros(1, given.shape[1]), STRENGTH)
-    return weight[0], bias[0]
-
-
 def copy_looks(compares: nn.Module, answers: nn.Module, hidden: torch.Tensor, size: int) -> None:
     """Make heads of the last layer look as those that compare do, whatever stands along axes (width, number)."""
     answers.input_layernorm.weight.copy_(compares.input_layernorm.weight)
@@ -147,4 +139,4 @@ def copy_looks(compares: nn.Module, answers: nn.Module, hidden: torch.Tensor, si
                 rows, same = (slice(one * size, (one + 1) * size) for one in (head, like))
                 ours.weight[rows], ours.bias[rows] = theirs.weight[same], theirs.bias[same]
     for reader in (answers.self_attn.q_proj, answers.self_attn.k_proj):
-        domains.ignore(reader, answers.input_layernorm, hidden)
+        ignore(reader, answers.input_layernorm, hidden)

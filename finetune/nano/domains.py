@@ -214,6 +214,11 @@ class Axes:
     names: tuple[torch.Tensor, ...]
 
     @property
+    def read(self) -> torch.Tensor:
+        """What a label follows from (width, 3, domains): opinions, what the rule covers, what the policy covers."""
+        return torch.stack((self.opinions, self.covered, self.policy), 1)
+
+    @property
     def new(self) -> torch.Tensor:
         """All but those of topics."""
         return torch.cat((self.opinions, self.covered, self.policy, *self.names), 1)

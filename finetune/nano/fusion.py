@@ -92,7 +92,6 @@ def gather(
 ) -> Evidence:
     """What the last layer's neurons would read of the contents behind so many policies; they must have been cleared."""
     layers, found, broken, sources, sizes = range(depth, len(decoder.model.layers)), [], [], [], []
-    along = torch.stack((axes.opinions, axes.covered, axes.policy), 1)
     for stance, drawn in itertools.islice(pairs, number):
         some = [(volume, ruling) for volume, ruling in drawn if ruling.label in SETTLED]
         if not some:
@@ -103,7 +102,7 @@ def gather(
         places = torch.tensor([volume.row.read for volume, _ in some])
         states = network.climb(decoder, hidden, past, layers, places=places)[0][-1][:, 0]
         inside = network.normal(states, torch.ones(states.shape[1]))
-        found.append(torch.einsum("nw,wkd->nkd", inside, along))
+        found.append(torch.einsum("nw,wkd->nkd", inside, axes.read))
         broken += [float(ruling.label == "yes") for _, ruling in some]
         sources += [volume.example.source for volume, _ in some]
         sizes.append(conversion.size_of(states))
@@ -129,12 +128,11 @@ def write(decoder: LlamaForCausalLM, fusion: Fusion, axes: Axes, labels: Sequenc
     towards = size * steps
     aside = [LABELS.index(label) for label in LABELS if label not in ("yes", "no")]
     yes = (towards[:, LABELS.index("yes")] - towards[:, LABELS.index("no")]) / 2
-    along = torch.stack((axes.opinions, axes.covered, axes.policy), 1)
     row = mlp.gate_proj.out_features
     for domain in range(len(DOMAIN_NAMES)):
         rows = slice(row - len(fusion.gate.weight), row)
         for matrix, read in ((mlp.gate_proj, fusion.gate), (mlp.up_proj, fusion.up)):
-            matrix.weight[rows], matrix.bias[rows] = read.weight @ along[:, :, domain].T, read.bias
+            matrix.weight[rows], matrix.bias[rows] = read.weight @ axes.read[:, :, domain].T, read.bias
         mlp.down_proj.weight[:, rows] = yes[:, None] * fusion.down.weight
         row = rows.start
     rows = slice(row - len(labels), row)

@@ -13,7 +13,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from finetune.nano import augment, lessons, network, packing
-from finetune.nano.conversion import ridge, size_of
+from finetune.nano.conversion import ridge, size_of, tell
 from moderator.engines.chat import ChatTokenizer
 
 PART = 0.6
@@ -74,8 +74,8 @@ def write(decoder: LlamaForCausalLM, words: Words) -> None:
     layer, table = decoder.model.layers[-1], decoder.model.embed_tokens.weight.detach().float()
     attention, size = layer.self_attn, decoder.config.head_dim
     seen, asking = (network.normal(states, layer.input_layernorm.weight) for states in (words.states, words.written))
-    told, told_bias = reader(seen, words.marked)
-    begun, begun_bias = reader(asking, words.begins)
+    told, told_bias = tell(seen, words.marked, OFTEN, STRENGTH)
+    begun, begun_bias = tell(asking, words.begins, OFTEN, STRENGTH)
     strongest = torch.linalg.eigh(torch.cov(table.double().T))[1].flip(1).float()
     for head, along in zip(lessons.QUOTING, strongest[:, : len(lessons.QUOTING) * size].split(size, 1), strict=True):
         rows, slowest = slice(head * size, (head + 1) * size), head * size + size // 2 - 1
@@ -88,11 +88,3 @@ def write(decoder: LlamaForCausalLM, words: Words) -> None:
         weight, bias = ridge(seen, every[words.ids] / size_of(every), torch.zeros(size, table.shape[1]), STRENGTH)
         attention.v_proj.weight[rows], attention.v_proj.bias[rows] = weight, bias
         attention.o_proj.weight[:, rows] = LOUD * size_of(words.written) * along
-
-
-def reader(given: torch.Tensor, told: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight (width) and bias that come to 1 for what is told of the rows of `given`, to 0 for the rest."""
-    often = torch.cat((given, given[told].repeat(OFTEN - 1, 1)))
-    wanted = torch.cat((told.float(), torch.ones((OFTEN - 1) * int(told.sum()))))[:, None]
-    weight, bias = ridge(often, wanted, torch.zeros(1, given.shape[1]), STRENGTH)
-    return weight[0], bias[0]

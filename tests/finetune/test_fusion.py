@@ -62,7 +62,10 @@ def test_labels_are_what_the_fusion_says_and_nothing_else(axes):
     fusion.clear(layer)
     states = network.normal(torch.randn(40, 384), torch.ones(384)) * 2.5
     assert torch.equal(network.gated(network.normal(states, layer.post_attention_layernorm.weight), layer.mlp), 0 * states)
+    layer.self_attn.o_proj.weight.normal_()
     fusion.write(decoder, made, axes, TOKENS, 2.5)
+    said_by_heads = decoder.lm_head.weight[list(TOKENS)] * decoder.model.norm.weight @ layer.self_attn.o_proj.weight
+    assert said_by_heads.abs().max() < 1e-4
     after = states + network.gated(network.normal(states, layer.post_attention_layernorm.weight), layer.mlp)
     # a step counts as many times as the last norm makes the state smaller
     said = calibrate.logits(decoder, TOKENS, after) * after.pow(2).mean(-1, keepdim=True).sqrt() / 2.5
