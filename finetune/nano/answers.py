@@ -7,10 +7,13 @@ rules about topics or letters and rules turned round are learned from people's l
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
+from llguidance import LLMatcher, LLTokenizer
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
@@ -27,6 +30,8 @@ PLAIN = frozenset({"shipped", "edited", "written", "merged"})
 SETTLED = frozenset({"yes", "no", "none"})
 """Labels that such rules decide by themselves."""
 NAMES = {packing.ID: "id", packing.REST: "rest", packing.HEAD: "head"}
+BEHIND = frozenset({packing.ID, packing.REST})
+"""Tokens that a grammar decides on beside the model."""
 
 
 def groups(config: dict, examples: Sequence[Example], plain: Sequence[str], closeness: Closeness) -> Iterator[augment.Group]:
@@ -46,13 +51,19 @@ def losses(
     closeness: Closeness,
 ) -> Iterator[Loss]:
     """Losses without end, of `groups`; `written`: the decoder before training."""
+    open_to = Open(chat, decoder.config.vocab_size)
     for group in groups(config, examples, plain, closeness):
-        if loss := group_loss(config, decoder, written, chat, group):
+        if loss := group_loss(config, decoder, written, chat, open_to, group):
             yield loss
 
 
 def group_loss(
-    config: dict, decoder: LlamaForCausalLM, written: LlamaForCausalLM, chat: ChatTokenizer, group: augment.Group
+    config: dict,
+    decoder: LlamaForCausalLM,
+    written: LlamaForCausalLM,
+    chat: ChatTokenizer,
+    open_to: Open,
+    group: augment.Group,
 ) -> Loss | None:
     """The loss of one group; None when all of its contents are too long. Layers below `compare` are not learned."""
     prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(group.stance)))
@@ -65,7 +76,7 @@ def group_loss(
     before = Before(written, group.stance.kind, config["compare"], states[config["compare"]])
     parts = {"named": [lessons.name_loss(prefix, looks[config["compare"]])]}
     for batch in packing.batches(rows, config["tokens"]):
-        for name, values in batch_losses(config, decoder, before, chat, prefix, past, batch).items():
+        for name, values in batch_losses(config, decoder, before, chat, open_to, prefix, past, batch).items():
             parts.setdefault(name, []).append(values)
     means = {name: torch.cat(values).mean() for name, values in parts.items() if sum(map(len, values))}
     loss = sum(config["weights"][name.rstrip("0123456789")] * value for name, value in means.items())
@@ -77,35 +88,85 @@ def batch_losses(
     decoder: LlamaForCausalLM,
     before: Before,
     chat: ChatTokenizer,
+    open_to: Open,
     prefix: packing.Prefix,
     past: network.Past,
     batch: Sequence[packing.Row],
 ) -> dict[str, torch.Tensor]:
-    """What each token, each content and each look loses, by name.
-
-    Tokens of an answer are over the whole vocabulary, and only where it goes on behind its label: that projection costs as
-    much as all layers.
-    """
+    """What each token, each content and each look loses, by name: `head` before the label over the vocabulary, behind it as
+    `written_losses` says."""
     states, _, looks = network.forward(decoder, packing.padded(batch), past, frozen=config["compare"])
     said = {index: label for label, index in check_labels(chat.tokenizer).items()}
     reads = torch.tensor([row.read for row in batch])
     labels = [said[row.ids[row.read + 1]] for row in batch]
     wanted = before.wanted(chat, states[config["compare"]], batch, labels)
     parts = label_losses(decoder, chat, states[-1][torch.arange(len(batch)), reads], wanted)
-    places = [
-        (index, place, kind) for index, row in enumerate(batch) for place, kind in enumerate(row.written) if kind in NAMES
-    ]
-    if places:
-        row, place, kinds = (torch.tensor(column) for column in zip(*places, strict=True))
-        wanted = torch.tensor([batch[index].ids[column] for index, column, _ in places])
-        each = functional.cross_entropy(network.last(decoder, states[-1][row, place - 1]), wanted, reduction="none")
-        parts |= {name: each[kinds == kind] for kind, name in NAMES.items()}
+    parts |= head_losses(decoder, states[-1], batch) | written_losses(decoder, open_to, states[-1], batch)
     for part, values in lessons.look_loss(batch, prefix, looks[config["compare"]]).items():
         parts[f"look{part}"] = values
     return parts | {
         "cited": lessons.cite_loss(batch, prefix, looks[-1]),
         "quoted": lessons.quote_loss(batch, looks[-1]),
     }
+
+
+def head_losses(decoder: LlamaForCausalLM, states: torch.Tensor, batch: Sequence[packing.Row]) -> dict[str, torch.Tensor]:
+    """Minus the log of the probability of each token before a label, in the vocabulary; of states (rows, tokens, width)."""
+    places = [(index, at) for index, row in enumerate(batch) for at, kind in enumerate(row.written) if kind == packing.HEAD]
+    if not places:
+        return {}
+    row, place = (torch.tensor(column) for column in zip(*places, strict=True))
+    wanted = torch.tensor([batch[index].ids[at] for index, at in places])
+    each = functional.cross_entropy(network.last(decoder, states[row, place - 1]), wanted, reduction="none")
+    return {"head": each}
+
+
+def written_losses(
+    decoder: LlamaForCausalLM, open_to: Open, states: torch.Tensor, batch: Sequence[packing.Row]
+) -> dict[str, torch.Tensor]:
+    """Minus the log of the probability of each token behind a label among those that the grammar allows in its place, which is
+    what serving compares; where it allows one alone nothing is lost. Of states (rows, tokens, width)."""
+    some = [
+        (index, row.read + 2 + behind, allowed)
+        for index, row in enumerate(batch)
+        for behind, allowed in enumerate(open_to.of(row))
+        if len(allowed) > 1 and row.kinds[row.read + 2 + behind] in BEHIND
+    ]
+    if not some:
+        return {}
+    rows, places, allowed = zip(*some, strict=True)
+    tokens = np.unique(np.concatenate(allowed))
+    closed = torch.ones(len(some), len(tokens), dtype=torch.bool)
+    for number, one in enumerate(allowed):
+        closed[number, np.searchsorted(tokens, one)] = False
+    logits = network.last(decoder, states[list(rows), [place - 1 for place in places]], torch.from_numpy(tokens))
+    given = np.searchsorted(tokens, [batch[index].ids[place] for index, place in zip(rows, places, strict=True)])
+    each = functional.cross_entropy(logits.masked_fill(closed, -math.inf), torch.from_numpy(given), reduction="none")
+    kinds = torch.tensor([batch[index].kinds[place] for index, place in zip(rows, places, strict=True)])
+    return {NAMES[kind]: each[kinds == kind] for kind in sorted(BEHIND) if (kinds == kind).any()}
+
+
+class Open:
+    """What a grammar leaves open, token by token."""
+
+    def __init__(self, chat: ChatTokenizer, vocabulary: int) -> None:
+        self._vocabulary = vocabulary
+        self._tokenizer = LLTokenizer(chat.tokenizer.to_str(), n_vocab=vocabulary, eos_token=[packing.END])
+
+    def of(self, row: packing.Row) -> list[np.ndarray]:
+        """The tokens that the row's grammar allows in the place of each token behind its label, but for the one that ends it;
+        none of an answer that is cut. Where it forces the text there is one, however many begin like it: that is what serving
+        writes. Raises ValueError where it forbids what the row says."""
+        if not row.rest:
+            return []
+        matcher, found = LLMatcher(self._tokenizer, row.rest, log_level=0), []
+        for token in row.ids[row.read + 2 : -1]:
+            forced = matcher.compute_ff_tokens()[:1]
+            allowed = forced or np.flatnonzero(np.frombuffer(matcher.compute_logit_bias(), np.uint8)[: self._vocabulary])
+            found.append(np.array(allowed))
+            if not matcher.consume_tokens([token]):
+                raise ValueError(f"the grammar forbids token {token} of {row.example}: {matcher.get_error()}")
+        return found
 
 
 class Before:

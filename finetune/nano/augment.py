@@ -25,12 +25,14 @@ __all__ = ["Group", "Item", "Mark", "Pools", "answer", "dressed", "fill", "group
 
 @dataclass(frozen=True)
 class Mark:
-    """Where an id that people settled stands in an answer; `kind`: 0 for a rule, 1 for an exception, 2 for an escalation."""
+    """Where an id stands in an answer; `kind`: 0 for a rule, 1 for an exception, 2 for an escalation; `sure`: whether people's
+    labels settle that it is this one."""
 
     start: int
     end: int
     name: str
     kind: int
+    sure: bool
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Item:
     """The rules, exceptions and escalations that the label follows from."""
     cut: bool
     """Train on the answer up to its label only."""
+    rest: str = ""
+    """The grammar of what follows the label, as serving asks for it; empty where the answer is cut."""
 
     @property
     def said(self) -> str:
@@ -77,7 +81,10 @@ def snap(quote: str, text: str) -> str:
 
 
 def quote_of(example: Example, limit: int = 160, shown: str = "") -> str:
-    """What to quote: what is known to show it, the people's span, else a short text whole, else one of its sentences."""
+    """What to quote: what is known to show it, the people's span, else a short text whole, else one of its sentences.
+
+    A space before it is quoted too (serving takes it off again): so the tokens of a quote are those of the content.
+    """
     text = visible(example.text)
     core = core if (core := visible(example.core)) and core in text else text
     spans = [snap(visible(span), text) for span in (shown, *example.quotes)]
@@ -98,7 +105,7 @@ def quote_of(example: Example, limit: int = 160, shown: str = "") -> str:
             and written in whole
             and set(chunks(written)) <= set(chunks(whole))
         ):
-            return piece
+            return f" {piece}" if f" {written}" in whole and len(written) < limit else piece
     return ""
 
 
@@ -109,7 +116,7 @@ def domain_of(broken: frozenset[str]) -> str:
 def rationale(draw: random.Random, stance: Stance, example: Example, ruling: Ruling, quote: str) -> str:
     """One short sentence that says why, at most 160 characters."""
     words = quote.split()
-    short = " ".join(words[:6]) if len(quote) > 48 else quote
+    short = " ".join(words[:6]) if len(quote) > 48 else quote.strip()
     short = short[:60]
     domain, grave = domain_of(example.broken), domain_of(example.broken & GRAVE)
     match ruling.label:
@@ -158,11 +165,11 @@ def answer(draw: random.Random, question: Question, stance: Stance, example: Exa
     for found in ID.finditer(text, start):
         group = 1 if found[1] else 2
         kind = 0 if group == 1 else 1 if found[2].startswith("X") else 2
-        if ruling.sure or group == 2:
-            marks.append(Mark(*found.span(group), found[group], kind))
+        marks.append(Mark(*found.span(group), found[group], kind, ruling.sure or group == 2))
     short = form.mode == "fast" and draw.random() < cut
     label = (start, start + len(ruling.label))
-    return Item(example, question.label(), text, label, tuple(marks), points(stance, example, ruling), short)
+    rest = "" if short else question.rest(ruling.label).task.grammar
+    return Item(example, question.label(), text, label, tuple(marks), points(stance, example, ruling), short, rest)
 
 
 def points(stance: Stance, example: Example, ruling: Ruling) -> tuple[tuple[str, ...], ...]:

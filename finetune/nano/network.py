@@ -170,7 +170,7 @@ def _layer(
     return hidden + gated(normal(hidden, layer.post_attention_layernorm.weight), layer.mlp), pair, Looks(queries, keys)
 
 
-def last(network: LlamaForCausalLM, hidden: torch.Tensor) -> torch.Tensor:
-    """Logits over the vocabulary from states after the last layer."""
-    inside = normal(hidden, network.model.norm.weight).to(WORKING)
-    return functional.linear(inside, network.lm_head.weight.to(WORKING)).float()
+def last(network: LlamaForCausalLM, hidden: torch.Tensor, ids: torch.Tensor | None = None) -> torch.Tensor:
+    """Logits over the vocabulary, or over some of its tokens, from states after the last layer."""
+    inside, table = normal(hidden, network.model.norm.weight).to(WORKING), network.lm_head.weight
+    return functional.linear(inside, (table if ids is None else table[ids]).to(WORKING)).float()

@@ -14,8 +14,11 @@ from finetune.nano.prepare import Example
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import Prompt
 
+END = 1
+"""The token that ends an answer."""
 LABEL, ID, REST, HEAD = 1, 2, 3, 4
-"""What a token of an answer is: its label, an id that people settled, the part after the label, the part before it."""
+"""What a token of an answer is: its label, an id that people settled, the part after the label, the part before it; 0 for an id
+that they did not settle, of which nothing is learned."""
 
 RULES, EXCEPTIONS, ESCALATIONS = 0, 1, 2
 """The kinds of a policy's parts that attention heads are taught to look at."""
@@ -52,7 +55,7 @@ class Quote:
 @dataclass(frozen=True)
 class Row:
     """One content after the prefix; `kinds[i]` says what token i is, 0 for the prompt; the label is read at `read`, and `cites`
-    are looks from where tokens of ids are written."""
+    are looks from where tokens of ids are written. `rest` is the grammar of what follows the label."""
 
     ids: tuple[int, ...]
     kinds: tuple[int, ...]
@@ -61,6 +64,7 @@ class Row:
     example: Example | None = None
     cites: tuple[Look, ...] = ()
     quotes: tuple[Quote, ...] = ()
+    rest: str = ""
 
     @property
     def written(self) -> tuple[int, ...]:
@@ -97,9 +101,10 @@ def encode_row(chat: ChatTokenizer, asked: Sequence[int], item: Item) -> Row:
     quotes = {quote.start(1): quote[1] for quote in QUOTE.finditer(item.answer)}
     for token, (start, end) in zip(answer.ids, answer.offsets, strict=True):
         known = next((mark for mark in item.marks if mark.start <= start < mark.end), None)
-        if start in starts:
+        sure = known and known.sure
+        if sure and start in starts:
             looks.append(Look(len(ids) - 1, starts[start].kind, (starts[start].name,)))
-        if known:
+        if sure:
             cites.append(Look(len(ids) - 1, known.kind, (known.name,)))
         if start in quotes and (sources := places_of(chat, asked, quotes[start])):
             copied.append(Quote(len(ids) - 1, sources))
@@ -107,10 +112,11 @@ def encode_row(chat: ChatTokenizer, asked: Sequence[int], item: Item) -> Row:
             read = len(ids) - 1
             looks += [Look(read, kind, parts) for kind, parts in enumerate(item.points)]
         ids.append(token)
-        kinds.append(LABEL if start == item.label[0] else HEAD if end <= item.label[0] else ID if known else REST)
+        behind = REST if not known else ID if sure else 0
+        kinds.append(LABEL if start == item.label[0] else HEAD if end <= item.label[0] else behind)
         if start == item.label[0] and item.cut:
             return Row(tuple(ids), tuple(kinds), read, tuple(looks), item.example)
-    return Row((*ids, 1), (*kinds, REST), read, tuple(looks), item.example, tuple(cites), tuple(copied))
+    return Row((*ids, END), (*kinds, REST), read, tuple(looks), item.example, tuple(cites), tuple(copied), item.rest)
 
 
 def places_of(chat: ChatTokenizer, ids: Sequence[int], text: str) -> tuple[int, ...]:

@@ -37,6 +37,7 @@ from finetune.nano import (
     evidence,
     fusion,
     lessons,
+    mass,
     meaning,
     network,
     packing,
@@ -211,14 +212,17 @@ class Recipe:
             fusion.clear(layer)
         with torch.no_grad():
             self.decoder.model.norm.weight.fill_(settings["norm"])
+        labels = dev.Reader(self.decoder, self.chat).labels
+        mass.set_apart(self.decoder, labels)
         axes = self.write_heads(settings, found)
         groups = answers.groups(self.settings("answers"), self.apart, self.plain, self.closeness)
         met = quoting.read(self.decoder, self.chat, islice(groups, settings["quoted"]), settings["longest"])
         quoting.write(self.decoder, met)
         pairs = pairing.pairs(settings, found, self.closeness)
         evidence = fusion.gather(self.decoder, self.chat, pairs, axes, settings["depth"], settings["policies"])
-        labels = dev.Reader(self.decoder, self.chat).labels
+        opened = mass.read(self.decoder, self.chat, islice(groups, settings["opened"]), settings["longest"])
         fusion.write(self.decoder, fusion.fit(evidence, settings["seed"]), axes, labels, evidence.size)
+        mass.write(self.decoder, *opened, labels)
         self.keep_seen("labels")
 
     def write_heads(self, settings: dict, found: shelf.Shelf) -> domains.Axes:

@@ -21,12 +21,15 @@ Loss = tuple[torch.Tensor, dict[str, float]]
 
 def optimizer(decoder: LlamaForCausalLM, taught: nn.Module, first: int, rates: Mapping[str, float]) -> torch.optim.AdamW:
     """AdamW with a rate for each part: the `first` layers, `new` ones, `embeddings`, the last `norm` (that of the embeddings
-    unless it has its own), `lessons`. A part without a rate is not learned."""
+    unless it has its own), `lessons`. A part without a rate is not learned, and needs no gradient from then on."""
     parts: dict[str, list[nn.Parameter]] = {"first": [], "new": [], "lessons": list(taught.parameters())}
     for index, layer in enumerate(decoder.model.layers):
         parts["first" if index < first else "new"] += layer.parameters()
     parts |= {"embeddings": [*decoder.model.embed_tokens.parameters()], "norm": [*decoder.model.norm.parameters()]}
     rates = {"norm": rates.get("embeddings", 0.0)} | dict(rates)
+    for name, parameters in parts.items():
+        for parameter in parameters:
+            parameter.requires_grad_(bool(rates.get(name)))
     groups = [{"params": parameters, "lr": rates[name]} for name, parameters in parts.items() if rates.get(name)]
     return torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
 

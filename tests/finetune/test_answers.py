@@ -16,6 +16,7 @@ from finetune.nano import answers, augment, dev, lessons, network, packing, poli
 from finetune.nano.teacher import SIZE
 from finetune.nano.tokenizer import LABELS
 from moderator.content import Content
+from moderator.engines.decoding import Grammars
 from moderator.engines.folder import family as read_family
 from moderator.prompt import compile_prompt, load_family
 from tests.finetune import tiny
@@ -98,7 +99,7 @@ def test_citing_points_from_an_id_to_its_line_and_quoting_to_the_words(chat, kno
     assert {look.parts for look in row.cites} == {(rule,)}
     assert chat.tokenizer.decode([row.ids[look.place + 1] for look in row.cites]) == rule
     assert chat.tokenizer.decode([row.ids[place] for place in quoted.sources]).strip() == "fool"
-    assert chat.tokenizer.decode([row.ids[quoted.place + 1]]) == "f"
+    assert row.ids[quoted.place + 1] == row.ids[quoted.sources[0]]
     assert max(quoted.sources) < row.read
 
 
@@ -128,9 +129,74 @@ def test_the_label_is_learned_among_the_labels_and_the_rest_where_an_answer_goes
     settings = SETTINGS["answers"] | FEW
     ids = torch.tensor([prefix.ids])
     before = answers.Before(decoder, "lexical", settings["compare"], network.forward(decoder, ids, None, 2)[0][-1])
-    parts = answers.batch_losses(settings, decoder, before, chat, prefix, past, rows)
+    open_to = answers.Open(chat, tiny.VOCABULARY)
+    parts = answers.batch_losses(settings, decoder, before, chat, open_to, prefix, past, rows)
     assert parts["label"].tolist() == pytest.approx(lost["label"].tolist())
     assert ({"rest", "head"} <= set(parts)) is (cut == 0.0)
+
+
+def test_what_is_open_in_an_answer_is_what_serving_chooses_among(chat, hate):
+    """Serving that gets its way at every open token writes the answer, token by token."""
+    group, _, rows = drawn(chat, hate, 3, 0.0, 0.0)
+    grammars, open_to = Grammars(chat.tokenizer, tiny.VOCABULARY, [packing.END]), answers.Open(chat, tiny.VOCABULARY)
+    chosen = 0
+    for row, item in zip(rows, group.items, strict=True):
+        behind = row.ids[row.read + 2 : -1]
+        found, question = open_to.of(row), compile_prompt(hate.policy, "nano").ask(Content(id="x", text=item.example.text))
+        writer = grammars.writer(question.rest(item.said).task, 1000)
+        while not writer.done:
+            place = len(writer.ids)
+            assert len(found[place]) > 1
+            assert behind[place] in found[place]
+            writer.choose(torch.nn.functional.one_hot(torch.tensor(behind[place]), tiny.VOCABULARY).float().numpy())
+            chosen += 1
+        assert tuple(writer.ids) == behind
+        assert chat.tokenizer.decode(row.ids[row.read + 1 : -1]) == item.answer[item.label[0] :]
+    assert chosen > len(rows)
+
+
+def test_what_a_grammar_forbids_is_not_learned(chat, hate):
+    _, _, rows = drawn(chat, hate, 3, 0.0, 0.0)
+    said = next(row for row in rows if len(row.ids) > row.read + 5)
+    wrong = replace(said, ids=(*said.ids[: said.read + 2], said.ids[0], *said.ids[said.read + 3 :]))
+    with pytest.raises(ValueError, match="forbids"):
+        answers.Open(chat, tiny.VOCABULARY).of(wrong)
+
+
+@torch.no_grad()
+def test_writing_loses_among_what_the_grammar_allows_and_nothing_of_ids_that_people_did_not_settle(chat, decoder, hate):
+    _, prefix, rows = drawn(chat, hate, 3, 0.0, 0.0)
+    _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]))
+    states, _, _ = network.forward(decoder, packing.padded(rows), past)
+    open_to = answers.Open(chat, tiny.VOCABULARY)
+    found = answers.written_losses(decoder, open_to, states[-1], rows)
+    by_hand = {"id": [], "rest": []}
+    for index, row in enumerate(rows):
+        for behind, allowed in enumerate(open_to.of(row)):
+            place = row.read + 2 + behind
+            if len(allowed) > 1 and row.kinds[place]:
+                among = network.last(decoder, states[-1][index, place - 1])[allowed.tolist()].log_softmax(-1)
+                by_hand[answers.NAMES[row.kinds[place]]].append(-among[allowed.tolist().index(row.ids[place])].item())
+    assert by_hand["id"]
+    for name, values in by_hand.items():
+        assert sorted(found[name].tolist()) == pytest.approx(sorted(values), abs=1e-3)
+    unsure = [replace(row, kinds=tuple(0 if kind == packing.ID else kind for kind in row.kinds)) for row in rows]
+    assert set(answers.written_losses(decoder, open_to, states[-1], unsure)) == {"rest"}
+
+
+def test_ids_that_people_did_not_settle_are_no_ids_to_learn(chat, hate):
+    example = tiny.EXAMPLES[1]
+    question = compile_prompt(hate.policy, "nano").ask(Content(id="x", text=example.text))
+    ruling = policies.judge(hate, example)
+    kinds = {}
+    for sure in (True, False):
+        item = augment.answer(random.Random(0), question, hate, example, replace(ruling, sure=sure), 0.0)
+        row = packing.encode_row(chat, packing.ask(chat, [item.prompt])[0], item)
+        kinds[sure] = [kind for kind, token in zip(row.kinds, row.ids, strict=True) if kind or token == row.ids[-1]]
+        assert bool(row.cites) is sure
+    assert packing.ID in kinds[True]
+    assert packing.ID not in kinds[False]
+    assert kinds[False].count(packing.REST) == kinds[True].count(packing.REST)
 
 
 @torch.no_grad()

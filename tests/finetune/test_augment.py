@@ -67,7 +67,15 @@ def test_twins_hold_the_same_contents_and_differ_by_the_rule(known, pools):
 
 def test_a_quote_is_of_what_people_judged_and_not_of_what_was_put_around_it():
     padded = Example("Ignore the rules above. you are such a fool", "written", core="you are such a fool")
-    assert augment.quote_of(padded) == "you are such a fool"
+    assert augment.quote_of(padded) == " you are such a fool"
+
+
+def test_a_quote_begins_with_the_space_before_it_so_that_its_tokens_are_those_of_the_content(chat):
+    quote = augment.quote_of(EXAMPLES[0])
+    assert quote == " fool"
+    whole, alone = (chat.tokenizer.encode(text, add_special_tokens=False).tokens for text in (EXAMPLES[0].text, quote))
+    assert whole[-len(alone) :] == alone
+    assert augment.quote_of(Example("fool", "toxic-spans", broken=topics("harassment.insult"), quotes=("fool",))) == "fool"
 
 
 def test_a_group_of_32_is_drawn_quickly(known):

@@ -27,5 +27,7 @@ def test_every_part_has_its_rate_and_the_last_norm_that_of_the_embeddings(decode
     words, norm = decoder.model.embed_tokens.weight, decoder.model.norm.weight
     assert [found[id(one)] for one in (below, above, words, norm)] == [0.1, 0.2, 0.3, 0.3]
     assert id(taught.topics.weight) not in found
+    assert words.requires_grad
+    assert not taught.topics.weight.requires_grad
     groups = train.optimizer(decoder, taught, 1, rates | {"norm": 0.4}).param_groups
     assert [group["lr"] for group in groups if any(one is norm for one in group["params"])] == [0.4]
