@@ -80,6 +80,11 @@ def snap(quote: str, text: str) -> str:
     return text[start:end].strip()
 
 
+def stands(wanted: Sequence[str], whole: Sequence[str]) -> bool:
+    """Whether these pieces follow each other somewhere in the whole, which is what may be quoted."""
+    return any(list(whole[start : start + len(wanted)]) == list(wanted) for start in range(len(whole) - len(wanted) + 1))
+
+
 def quote_of(example: Example, limit: int = 160, shown: str = "") -> str:
     """What to quote: what is known to show it, the people's span, else a short text whole, else one of its sentences.
 
@@ -94,7 +99,7 @@ def quote_of(example: Example, limit: int = 160, shown: str = "") -> str:
         *re.split(r"(?<=[.!?\n]) +|\n", core),
         " ".join(core.split(" ")[:15]),
     ]
-    whole = literal(example.text)[1:-1]
+    whole = chunks(literal(example.text)[1:-1])
     for piece in pieces:
         piece = piece.strip()
         written = literal(piece)[1:-1]
@@ -102,10 +107,10 @@ def quote_of(example: Example, limit: int = 160, shown: str = "") -> str:
             (piece in spans or len(piece) > 15 or piece == core.strip())
             and piece
             and len(written) <= limit
-            and written in whole
-            and set(chunks(written)) <= set(chunks(whole))
+            and stands(chunks(written), whole)
         ):
-            return f" {piece}" if f" {written}" in whole and len(written) < limit else piece
+            spaced = len(written) < limit and stands(chunks(f" {written}"), whole)
+            return f" {piece}" if spaced else piece
     return ""
 
 

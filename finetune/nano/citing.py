@@ -1,9 +1,9 @@
 """Ids in answers: heads that carry them from the policy to where they are written, in two steps.
 
 An id stands before its line, so its tokens know nothing of the rule, and the rule's words know nothing of the id. In the layer
-that compares, heads look from every token to the nearest id before it, and put down which token that is, along axes of their
+that compares, heads look from every token to the nearest id before it, and put down its code (`codes`), along axes of their
 own (a copying head: Elhage et al. 2021). In the last layer, heads look from where an id is written to the line that it should
-follow from, as the heads that compare do, find the id there and move the answer towards it.
+follow from, as the heads that compare do, find the code there and move the answer towards it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import torch
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from finetune.nano import domains, lessons, network, packing
-from finetune.nano.conversion import ridge, size_of, tell
+from finetune.nano import codes, domains, lessons, network, packing
+from finetune.nano.conversion import size_of, tell
 from finetune.nano.recognition import ignore
 from finetune.nano.stance import Stance
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import compile_prompt
 
 STRENGTH = 0.001
-"""Of the ridge regressions."""
+"""Of the ridge regression that tells ids."""
 OFTEN = 30
 """How often the tokens of ids count when they are told from others, of which there are many more."""
 TOLD = 60.0
@@ -33,8 +33,10 @@ NEAR = ((5, 15.0), (7, 30.0), (9, 60.0))
 before it comes round again. Lines may be of some 60 tokens."""
 LOUD = 0.5
 """How large the code of an id stands beside an entry of the state, an entry of the code each."""
-SAID = 3.0
-"""How far an id is moved, in nats, by heads that look at nothing but its line."""
+SAID = 20.0
+"""How far an id is moved, in nats, by heads that look at nothing but its line: mostly half of a look is at no rule."""
+LONG = 512
+"""Tokens of policies that tell how large states are before the last layer."""
 
 
 @dataclass(frozen=True)
@@ -63,53 +65,25 @@ def read(decoder: LlamaForCausalLM, chat: ChatTokenizer, stances: Iterable[Stanc
     return Lines(torch.tensor(ids), torch.cat(states), (torch.tensor(firsts), torch.tensor(lasts)))
 
 
-@dataclass(frozen=True)
-class Codes:
-    """Tokens of ids as `table[token]` (vocabulary, size), about one in each entry and uncorrelated over the tokens of ids; a
-    step of a last state along a column of `towards` (width, size) moves logits by that entry of their codes."""
-
-    table: torch.Tensor
-    towards: torch.Tensor
-
-
-def find_codes(decoder: LlamaForCausalLM, lines: Lines, size: int) -> Codes:
-    """Along the directions in which embeddings of ids' tokens vary most."""
-    embedded = decoder.model.embed_tokens.weight.detach().float()
-    met = lines.ids[lines.ends[0] | lines.ends[1]].unique()
-    mean = embedded[met].mean(0)
-    _, spread, ways = torch.linalg.svd((embedded[met] - mean).double(), full_matrices=False)
-    number = min(size, len(met) - 1)
-    whiten = torch.zeros(embedded.shape[1], size)
-    whiten[:, :number] = (ways[:number].T / spread[:number] * len(met) ** 0.5).float()
-    return Codes((embedded - mean) @ whiten, whiten / decoder.model.norm.weight[:, None])
-
-
 @torch.no_grad()
 def write(decoder: LlamaForCausalLM, lines: Lines, axes: domains.Axes, depth: int, opening: int) -> None:
     """Write both steps. `lines` are read after layer `depth`, which recognises; `opening` is the token that every prompt begins
     with."""
     comparing, answering = decoder.model.layers[depth + 1], decoder.model.layers[-1]
-    size, unit, ways = decoder.config.head_dim, size_of(lines.states), axes.names
-    codes = find_codes(decoder, lines, size)
+    unit, ways, found = size_of(lines.states), axes.names, codes.find(decoder)
     given = network.normal(lines.states, comparing.input_layernorm.weight)
-    first = network.forward(decoder, torch.tensor([[opening]]), None, depth + 1)[0][-1][0]
-    start = network.normal(first, comparing.input_layernorm.weight)
+    start = network.forward(decoder, torch.tensor([[opening]]), None, depth + 1)[0][-1][0, 0]
     for head, way, ends in zip(lessons.NAMING, ways, lines.ends, strict=True):
         look_back(comparing, head, given, ends)
-        # nothing from the very first token, where heads look that find no rule broken
-        wanted = torch.cat((codes.table[lines.ids[ends]], torch.zeros(int(ends.sum()), size)))
-        inside = torch.cat((given[ends], start.expand(int(ends.sum()), -1)))
-        weight, bias = ridge(inside, wanted, torch.zeros(size, given.shape[1]), STRENGTH)
-        rows = slice(head * size, (head + 1) * size)
-        comparing.self_attn.v_proj.weight[rows], comparing.self_attn.v_proj.bias[rows] = weight, bias
-        comparing.self_attn.o_proj.weight[:, rows] = LOUD * unit * way
-    copy_looks(comparing, answering, axes.new, size)
+        domains.carry(comparing, head, found.reader(comparing.input_layernorm.weight, unit), LOUD * unit * way, start)
+    copy_looks(comparing, answering, axes.new)
     nothing = network.forward(decoder, torch.tensor([[opening]]), None, depth + 2)[0][-1][0, 0]
+    size = size_of(network.forward(decoder, lines.ids[None, :LONG], None, depth + 2)[0][-1])
     for heads in lessons.CITING:
         for place, head in enumerate(heads):
             end = (2 * place // len(heads)) if len(heads) > 1 else 1
-            step = SAID / LOUD * unit * codes.towards / size / max(1, len(heads) // 2)
-            domains.carry(answering, head, ways[end].T / answering.input_layernorm.weight, step, nothing)
+            reader = size / (LOUD * unit) * ways[end].T / answering.input_layernorm.weight
+            domains.carry(answering, head, reader, found.saying(decoder, SAID / max(1, len(heads) // 2), size), nothing)
 
 
 def look_back(layer: nn.Module, head: int, given: torch.Tensor, ends: torch.Tensor) -> None:
@@ -129,8 +103,9 @@ def look_back(layer: nn.Module, head: int, given: torch.Tensor, ends: torch.Tens
             matrix.bias[head * size + pair] = nats**0.5 * half
 
 
-def copy_looks(compares: nn.Module, answers: nn.Module, hidden: torch.Tensor, size: int) -> None:
+def copy_looks(compares: nn.Module, answers: nn.Module, hidden: torch.Tensor) -> None:
     """Make heads of the last layer look as those that compare do, whatever stands along axes (width, number)."""
+    size = answers.self_attn.head_dim
     answers.input_layernorm.weight.copy_(compares.input_layernorm.weight)
     for to, of in zip(lessons.CITING, lessons.HEADS, strict=True):
         for head, like in zip(to, of, strict=True):

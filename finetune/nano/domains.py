@@ -224,17 +224,18 @@ class Axes:
         return torch.cat((self.opinions, self.covered, self.policy, *self.names), 1)
 
 
-def find_axes(chosen: torch.Tensor, before: torch.Tensor, after: torch.Tensor, size: int) -> Axes:
+def find_axes(
+    chosen: torch.Tensor, before: torch.Tensor, after: torch.Tensor, size: int, beside: torch.Tensor | None = None
+) -> Axes:
     """Axes that the layer which recognises hardly reads or writes; `size` is that of a head.
 
     `chosen` (tokens, width) are the states that `recognition.write` was given, `before` and `after` those of contents and
     policies around that layer as it was fitted: the fit uses axes that were idle, and what is written there disturbs looks.
     """
     number = len(DOMAIN_NAMES)
-    topics = evidence.axes(chosen, lessons.WIDTH)
-    loud = 1e3 * after.abs().max() * torch.cat((topics.T, -topics.T))
-    idle = torch.cat((before - before.mean(0), after - after.mean(0), loud))
-    found = evidence.axes(idle, 3 * number + len(lessons.NAMING) * size)
+    topics = evidence.axes([chosen], lessons.WIDTH, beside)
+    taken = topics if beside is None else torch.cat((topics, beside), 1)
+    found = evidence.axes([before, after], 3 * number + len(lessons.NAMING) * size, taken)
     opinions, covered, policy, *names = found.split([number] * 3 + [size] * len(lessons.NAMING), 1)
     return Axes(topics[:, :number], opinions, covered, policy, tuple(names))
 

@@ -60,9 +60,15 @@ def fit(tokenizer: Tokenizer, examples: Sequence[Example]) -> np.ndarray:
     return found
 
 
-def axes(table: torch.Tensor, number: int) -> torch.Tensor:
-    """The orthonormal directions (width, number) along which the rows of the table vary least."""
-    return torch.linalg.eigh(torch.cov(table.double().T))[1][:, :number].float()
+def axes(tables: Sequence[torch.Tensor], number: int, beside: torch.Tensor | None = None) -> torch.Tensor:
+    """The orthonormal directions (width, number) along which the rows of the tables vary least, each table counting alike, at
+    right angles to those of `beside` (width, some)."""
+    spread = sum(found / found.trace() for found in (torch.cov(table.double().T) for table in tables))
+    if beside is not None:
+        taken = beside.double() @ beside.double().T
+        left = torch.eye(len(taken), dtype=taken.dtype) - taken
+        spread = left @ spread @ left + 2 * len(tables) * taken
+    return torch.linalg.eigh(spread)[1][:, :number].float()
 
 
 def write(table: torch.Tensor, along: torch.Tensor, weights: torch.Tensor, size: float) -> torch.Tensor:

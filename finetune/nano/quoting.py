@@ -1,7 +1,8 @@
 """Where quotes begin: heads of the last layer that look at what people marked, and take the word along.
 
 Which words of a content people mark as what makes it a violation, a linear reader tells; another tells where a quote begins.
-The heads look from there at such words and move the answer towards them (copying heads: Elhage et al. 2021).
+The heads look from there at such words, take their codes (`codes`) along and move the answer towards them (copying heads:
+Elhage et al. 2021).
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from transformers import LlamaForCausalLM
 
-from finetune.nano import augment, lessons, network, packing
-from finetune.nano.conversion import ridge, size_of, tell
+from finetune.nano import augment, codes, domains, lessons, network, packing
+from finetune.nano.conversion import size_of, tell
 from moderator.engines.chat import ChatTokenizer
 
 PART = 0.6
@@ -22,18 +23,18 @@ OFTEN = 5
 """How often marked words count, and places where quotes begin."""
 STRENGTH = 0.01
 """Of the ridge regressions."""
-LOOKING = 12.0
+LOOKING = 48.0
 """How much more a marked word gets of a look than another one, in nats."""
-LOUD = 0.5
-"""How large what is said stands beside an entry of the state."""
+SAID = 40.0
+"""How far a word is moved, in nats, by heads that look at nothing else."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """As the last layer reads them: tokens of contents with people's marks (`ids`, `states`: tokens, width; `marked`), and
-    tokens of answers (`written`: tokens, width), those behind which a quote begins (`begins`)."""
+    """As the last layer reads them: tokens of contents with people's marks, and of the policies before them, which are not to
+    be quoted (`states`: tokens, width; `marked`); tokens of answers (`written`: tokens, width), those behind which a quote
+    begins (`begins`)."""
 
-    ids: torch.Tensor
     states: torch.Tensor
     marked: torch.Tensor
     written: torch.Tensor
@@ -42,14 +43,16 @@ class Words:
 
 @torch.no_grad()
 def read(decoder: LlamaForCausalLM, chat: ChatTokenizer, groups: Iterable[augment.Group], longest: int) -> Words:
-    """Contents and answers of the groups before the last layer."""
+    """Policies, contents and answers of the groups before the last layer."""
     parts: list[tuple[torch.Tensor, ...]] = []
     below = len(decoder.model.layers) - 1
     for group in groups:
         prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(group.stance)))
         asked = packing.ask(chat, [item.prompt for item in group.items])
         rows = [packing.encode_row(chat, ids, item) for ids, item in zip(asked, group.items, strict=True)]
-        _, past, _ = network.forward(decoder, torch.tensor([prefix.ids]), None, below)
+        before, past, _ = network.forward(decoder, torch.tensor([prefix.ids]), None, below)
+        none = torch.zeros(len(prefix.ids), dtype=torch.bool)
+        parts.append((before[-1][0], none, before[-1][0, :0], none[:0]))
         for batch in packing.batches([row for row in rows if row.quotes and len(row.ids) <= longest], 2048):
             for row, states in zip(batch, network.forward(decoder, packing.padded(batch), past, below)[0][-1], strict=True):
                 parts.append(_of_row(row, states))
@@ -62,8 +65,7 @@ def _of_row(row: packing.Row, states: torch.Tensor) -> tuple[torch.Tensor, ...]:
     begins = torch.zeros(len(row.ids) - row.read, dtype=torch.bool)
     begins[[quote.place - row.read for quote in row.quotes]] = True
     marked = torch.tensor([place in places for place in range(first, past)], dtype=torch.bool)
-    ids = torch.tensor(row.ids[first:past], dtype=torch.long)
-    return ids, states[first:past], marked, states[row.read : len(row.ids)], begins
+    return states[first:past], marked, states[row.read : len(row.ids)], begins
 
 
 @torch.no_grad()
@@ -71,20 +73,18 @@ def write(decoder: LlamaForCausalLM, words: Words) -> None:
     """Write the heads; where people marked nothing they stay as they are."""
     if not words.marked.any():
         return
-    layer, table = decoder.model.layers[-1], decoder.model.embed_tokens.weight.detach().float()
-    attention, size = layer.self_attn, decoder.config.head_dim
+    layer, found, size = decoder.model.layers[-1], codes.find(decoder), size_of(words.written)
+    attention, length = layer.self_attn, decoder.config.head_dim
     seen, asking = (network.normal(states, layer.input_layernorm.weight) for states in (words.states, words.written))
     told, told_bias = tell(seen, words.marked, OFTEN, STRENGTH)
     begun, begun_bias = tell(asking, words.begins, OFTEN, STRENGTH)
-    strongest = torch.linalg.eigh(torch.cov(table.double().T))[1].flip(1).float()
-    for head, along in zip(lessons.QUOTING, strongest[:, : len(lessons.QUOTING) * size].split(size, 1), strict=True):
-        rows, slowest = slice(head * size, (head + 1) * size), head * size + size // 2 - 1
+    reader = found.reader(layer.input_layernorm.weight, size_of(words.states))
+    said = found.saying(decoder, SAID / len(lessons.QUOTING), size)
+    for head in lessons.QUOTING:
+        rows, slowest = slice(head * length, (head + 1) * length), head * length + length // 2 - 1
         for matrix in (attention.q_proj, attention.k_proj):
             matrix.weight[rows], matrix.bias[rows] = 0.0, 0.0
         attention.q_proj.weight[slowest], attention.q_proj.bias[slowest] = begun, begun_bias
-        attention.k_proj.weight[slowest] = LOOKING * size**0.5 * told
-        attention.k_proj.bias[slowest] = LOOKING * size**0.5 * told_bias
-        every = (table - table.mean(0)) @ along
-        weight, bias = ridge(seen, every[words.ids] / size_of(every), torch.zeros(size, table.shape[1]), STRENGTH)
-        attention.v_proj.weight[rows], attention.v_proj.bias[rows] = weight, bias
-        attention.o_proj.weight[:, rows] = LOUD * size_of(words.written) * along
+        attention.k_proj.weight[slowest] = LOOKING * length**0.5 * told
+        attention.k_proj.bias[slowest] = LOOKING * length**0.5 * told_bias
+        domains.carry(layer, head, reader, said, torch.zeros(len(told)))

@@ -35,15 +35,18 @@ SLOW = 12
 
 
 @torch.no_grad()
-def write(decoder: LlamaForCausalLM, taught: lessons.Lessons, number: int, states: torch.Tensor) -> torch.Tensor:
+def write(
+    decoder: LlamaForCausalLM, taught: lessons.Lessons, number: int, states: torch.Tensor, beside: torch.Tensor | None = None
+) -> torch.Tensor:
     """Make layer `number` recognise topics, and nothing else; the heads for rules of the next layer compare them.
 
-    `states` (tokens, width) are examples of what the layer reads; topics get the axes that these use least. Returns the axes
+    `states` (tokens, width) are examples of what the layer reads; topics get the axes that these use least, at right angles to
+    `beside` (width, some). Returns the axes
     (width, topics), the last of them those of `SETS`. Raises ValueError when the layer has fewer than two neurons a topic.
     """
     topics = lessons.WIDTH
     layer = decoder.model.layers[number]
-    axes, mlp = evidence.axes(states, topics), layer.mlp
+    axes, mlp = evidence.axes([states], topics, beside), layer.mlp
     if 2 * topics > mlp.gate_proj.out_features:
         raise ValueError(f"{topics} topics need {2 * topics} neurons")
     for silent in (layer.self_attn.o_proj, mlp.down_proj):

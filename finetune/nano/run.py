@@ -30,6 +30,7 @@ from finetune.nano import (
     answers,
     calibrate,
     citing,
+    codes,
     conversion,
     corpus,
     dev,
@@ -103,17 +104,21 @@ def openings(chat: ChatTokenizer, seed: int, number: int, longest: int) -> list[
 
 @torch.no_grad()
 def begin(config: dict, decoder: torch.nn.Module, teacher: Teacher, chat: ChatTokenizer, learn: Sequence[Example]) -> None:
-    """Embeddings and first layers from the encoder, and along axes of their own what single words say."""
+    """Embeddings and first layers from the encoder; along axes of their own what single words say, and which ones they are."""
     chosen, begun = config["start"], chat.tokenizer
     strings = [begun.decode([index], skip_special_tokens=False) for index in range(begun.get_vocab_size())]
     table, weights = teacher.words(strings), torch.from_numpy(evidence.fit(begun, learn))
-    free = evidence.axes(table, weights.shape[1])
-    decoder.model.embed_tokens.weight.copy_(evidence.write(table, free, weights, chosen["evidence"]))
-    decoder.model.norm.weight.fill_(chosen["norm"])
+    written = torch.cat((weights, codes.make(len(table))), 1)
     short = [example.text for example in learn if 20 <= len(example.text) <= 160]
     texts = random.Random(config["seed"]).sample(short, min(chosen["texts"], len(short)))
     room = conversion.classroom(teacher, begun, texts, openings(chat, config["seed"], chosen["policies"], chosen["longest"]))
+    # where the encoder hardly has anything, in any layer: of its states a sixth stands where its embeddings vary least
+    free = evidence.axes([table, *(room.theirs(states) for states in room.lesson.states)], written.shape[1])
+    decoder.model.embed_tokens.weight.copy_(evidence.write(table, free, written, chosen["evidence"]))
+    decoder.model.norm.weight.fill_(chosen["norm"])
     near = conversion.convert(decoder, teacher, room, chosen["layers"], chosen["curved"], free)
+    for layer in decoder.model.layers[len(chosen["layers"]) :]:
+        codes.leave_alone(layer, free)
     print("cosine to the encoder after each layer", *(f"{value:.3f}" for value in near), flush=True)
 
 
@@ -184,7 +189,8 @@ class Recipe:
         settings = self.settings("meaning")
         texts = meaning.select(random.Random(self.config["seed"]), self.learn, settings["caps"], settings["fills"])
         losses = meaning.losses(settings, self.decoder, self.taught, self.chat, texts, self.teacher, self.vectors)
-        self.train("meaning", losses, self.keep)
+        layers = self.decoder.model.layers[: settings["depth"]]
+        self.train("meaning", codes.guarded(losses, layers, codes.find(self.decoder).along), self.keep)
 
     def contents(self) -> shelf.Shelf:
         """Contents as the first layers read them after `meaning`."""
@@ -201,7 +207,8 @@ class Recipe:
 
     def recognition(self) -> None:
         settings, found = self.settings("recognition"), self.contents()
-        recognition.write(self.decoder, self.taught, settings["depth"], self.states(found))
+        beside = codes.find(self.decoder).along
+        recognition.write(self.decoder, self.taught, settings["depth"], self.states(found), beside)
         losses = recognition.losses(settings, self.decoder, self.chat, found, self.closeness)
         adam = recognition.optimizer(self.decoder, settings)
         train.run(settings, self.decoder, adam, losses, partial(self.keep, "recognition"))
@@ -248,7 +255,8 @@ class Recipe:
         before = torch.cat((chosen, citing.read(self.decoder, self.chat, stances, depth).states))
         with torch.no_grad():
             after = network.climb(self.decoder, before[:, None], None, range(depth, depth + 1))[0][-1][:, 0]
-        return domains.find_axes(chosen, before, after, self.decoder.config.head_dim)
+        beside = codes.find(self.decoder).along
+        return domains.find_axes(chosen, before, after, self.decoder.config.head_dim, beside)
 
     def answers(self) -> None:
         settings, self.best = self.settings("answers"), -1.0

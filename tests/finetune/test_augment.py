@@ -78,6 +78,15 @@ def test_a_quote_begins_with_the_space_before_it_so_that_its_tokens_are_those_of
     assert augment.quote_of(Example("fool", "toxic-spans", broken=topics("harassment.insult"), quotes=("fool",))) == "fool"
 
 
+def test_a_quote_is_made_of_whole_words_of_the_content():
+    """Also where half of a word would look like it."""
+    text = "they shout 'hate crime\" while hate crimes happen"
+    quoted = Example(text, "toxic-spans", broken=topics("hate.derogate"), quotes=("hate crime",))
+    assert augment.quote_of(quoted) == "hate crime"
+    assert augment.stands(["b", "c"], ["a", "b", "c"])
+    assert not augment.stands(["a", "c"], ["a", "b", "c"])
+
+
 def test_a_group_of_32_is_drawn_quickly(known):
     many = [
         Example(f"{example.text} {index}", example.source, broken=example.broken)

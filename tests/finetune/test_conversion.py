@@ -63,7 +63,7 @@ def test_converted_layers_come_near_to_the_encoder(teacher, pieces, decoder):
 def test_what_stands_along_free_axes_goes_through_untouched(teacher, pieces, decoder):
     strings = [pieces.decode([index], skip_special_tokens=False) for index in range(tiny.VOCABULARY)]
     table = teacher.words(strings)
-    free = evidence.axes(table, 3)
+    free = evidence.axes([table], 3)
     decoder.model.embed_tokens.weight.copy_(evidence.write(table, free, torch.randn(len(table), 3), 1.0))
     room = conversion.classroom(teacher, pieces, TEXTS, [[5, 6, 7], [8]])
     reached = conversion.convert(decoder, teacher, room, (0, 1), 96, free)

@@ -60,9 +60,15 @@ def test_a_word_weighs_what_it_does_in_its_own_set(pieces, examples):
 def test_weights_take_the_place_of_what_varied_least():
     torch.manual_seed(0)
     table = torch.randn(300, 8) * torch.tensor([5.0, 5, 5, 5, 5, 5, 0.1, 0.1])
-    along = evidence.axes(table, 2)
+    along = evidence.axes([table], 2)
     assert along.T @ along == pytest.approx(torch.eye(2), abs=1e-5)
     assert along[:6].abs().max().item() < 0.05
+    others = evidence.axes([table], 3, along)
+    assert (others.T @ along).abs().max() < 1e-5
+    assert others.T @ others == pytest.approx(torch.eye(3), abs=1e-5)
+    large = torch.randn(300, 8) * torch.tensor([100.0, 100, 100, 100, 100, 1, 100, 100])
+    assert evidence.axes([table, large], 1)[5].abs().item() < 0.5
+    assert evidence.axes([table, large[:, [0, 1, 2, 3, 4, 6, 7, 5]]], 1)[7].abs().item() > 0.95
     weights = torch.randn(300, 2)
     written = evidence.write(table, along, weights, 1.5)
     unit = (table - table.mean(0)).pow(2).mean().sqrt() * 1.5

@@ -15,14 +15,14 @@ from tests.finetune import tiny
 @torch.no_grad()
 def test_heads_look_at_marked_words_from_where_a_quote_begins_and_take_them_along():
     torch.manual_seed(0)
-    decoder = tiny.make_decoder(2)
+    decoder, _ = tiny.coded(tiny.make_decoder(2))
     layer, table, size = decoder.model.layers[-1], decoder.model.embed_tokens.weight, decoder.config.head_dim
     bad, begin = torch.randn(384), torch.randn(384)
     ids, marked, begins = torch.randint(0, 700, (6000,)), torch.rand(6000) < 0.1, torch.rand(6000) < 0.1
     unit = table.std()
     states = torch.randn(6000, 384) * 0.3 + table[ids] / unit + marked[:, None] * bad
     written = torch.randn(6000, 384) + begins[:, None] * begin
-    quoting.write(decoder, quoting.Words(ids, states, marked, written, begins))
+    quoting.write(decoder, quoting.Words(states, marked, written, begins))
     content = torch.randint(0, 700, (30,))
     texts = torch.randn(30, 384) * 0.3 + table[content] / unit
     texts[12] += bad
@@ -46,7 +46,6 @@ def test_marks_are_those_of_people_and_not_of_whole_texts(chat, decoder, known):
     judged = [(example, judge(stance, example)) for example in tiny.EXAMPLES[::3]]
     group = augment.group_of(random.Random(0), stance, judged, load_family("nano"), 0.0, 0.0)
     found = quoting.read(decoder, chat, [group], 1000)
-    assert len(found.ids) == len(found.states) == len(found.marked) > 0
-    assert chat.tokenizer.decode(found.ids[found.marked].tolist()).replace(" ", "").startswith("fool")
+    assert len(found.states) == len(found.marked) > found.marked.sum() > 0
     assert len(found.written) == len(found.begins)
     assert 0 < found.begins.sum() < len(found.begins) / 5

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast, LlamaForCausalLM
 
-from finetune.nano import model, tokenizer
+from finetune.nano import codes, evidence, model, tokenizer
 from finetune.nano.prepare import Example, topics
 from finetune.nano.teacher import SIZE, Teacher
 
@@ -56,3 +56,12 @@ def make_decoder(layers: int = 3, neurons: int = 480, seed: int = 0, vocabulary:
         "head_dim": 32,
     }
     return model.build(shape, seed)
+
+
+@torch.no_grad()
+def coded(decoder: LlamaForCausalLM) -> tuple[LlamaForCausalLM, torch.Tensor]:
+    """The decoder with codes in its embeddings, and where they are (width, size)."""
+    table = decoder.model.embed_tokens.weight
+    along = evidence.axes([table], codes.SIZE)
+    table.copy_(evidence.write(table, along, codes.make(len(table)), 1.5))
+    return decoder, along
