@@ -17,7 +17,8 @@ from transformers import LlamaForCausalLM
 
 from finetune.nano import codes, domains, lessons, network, packing
 from finetune.nano.conversion import size_of, tell
-from finetune.nano.recognition import ignore
+from finetune.nano.quoting import Words
+from finetune.nano.recognition import REST, ignore
 from finetune.nano.stance import Stance
 from moderator.engines.chat import ChatTokenizer
 from moderator.prompt import compile_prompt
@@ -35,8 +36,8 @@ LOUD = 0.5
 """How large the code of an id stands beside an entry of the state, an entry of the code each."""
 SAID = 20.0
 """How far an id is moved, in nats, by heads that look at nothing but its line: mostly half of a look is at no rule."""
-LONG = 512
-"""Tokens of policies that tell how large states are before the last layer."""
+OFTEN_CITED = 5
+"""How often a token counts behind which one of an id stands."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +67,35 @@ def read(decoder: LlamaForCausalLM, chat: ChatTokenizer, stances: Iterable[Stanc
 
 
 @torch.no_grad()
-def write(decoder: LlamaForCausalLM, lines: Lines, axes: domains.Axes, depth: int, opening: int) -> None:
-    """Write both steps. `lines` are read after layer `depth`, which recognises; `opening` is the token that every prompt begins
-    with."""
-    comparing, answering = decoder.model.layers[depth + 1], decoder.model.layers[-1]
-    unit, ways, found = size_of(lines.states), axes.names, codes.find(decoder)
+def name(decoder: LlamaForCausalLM, lines: Lines, axes: domains.Axes, depth: int, opening: int) -> float:
+    """Write the first step. `lines` are read after layer `depth`, which recognises; `opening` is the token that every prompt
+    begins with. Returns how large a sign of a code stands along `axes.names`."""
+    comparing, size = decoder.model.layers[depth + 1], size_of(lines.states)
     given = network.normal(lines.states, comparing.input_layernorm.weight)
+    reader = codes.find(decoder).reader(comparing.input_layernorm.weight, size)
     start = network.forward(decoder, torch.tensor([[opening]]), None, depth + 1)[0][-1][0, 0]
-    for head, way, ends in zip(lessons.NAMING, ways, lines.ends, strict=True):
+    for head, way, ends in zip(lessons.NAMING, axes.names, lines.ends, strict=True):
         look_back(comparing, head, given, ends)
-        domains.carry(comparing, head, found.reader(comparing.input_layernorm.weight, unit), LOUD * unit * way, start)
+        domains.carry(comparing, head, reader, LOUD * size * way, start)
+    return LOUD * size
+
+
+@torch.no_grad()
+def cite(decoder: LlamaForCausalLM, named: float, words: Words, axes: domains.Axes, depth: int, opening: int) -> None:
+    """Write the second step, behind the first, which said how large codes are `named`; `words` are as the last layer reads
+    them. Where no id is written the heads rest."""
+    comparing, answering = decoder.model.layers[depth + 1], decoder.model.layers[-1]
     copy_looks(comparing, answering, axes.new)
-    nothing = network.forward(decoder, torch.tensor([[opening]]), None, depth + 2)[0][-1][0, 0]
-    size = size_of(network.forward(decoder, lines.ids[None, :LONG], None, depth + 2)[0][-1])
+    size, norm, half = size_of(words.written), answering.input_layernorm.weight, decoder.config.head_dim // 2
+    busy = tell(network.normal(words.written, norm), words.cites, OFTEN_CITED, STRENGTH)
+    first, found = words.opening(answering), codes.find(decoder)
+    nothing = network.forward(decoder, torch.tensor([[opening]]), None, len(decoder.model.layers) - 1)[0][-1][0, 0]
     for heads in lessons.CITING:
         for place, head in enumerate(heads):
             end = (2 * place // len(heads)) if len(heads) > 1 else 1
-            reader = size / (LOUD * unit) * ways[end].T / answering.input_layernorm.weight
-            domains.carry(answering, head, reader, found.saying(decoder, SAID / max(1, len(heads) // 2), size), nothing)
+            said = found.saying(decoder, SAID / max(1, len(heads) // 2), size)
+            domains.carry(answering, head, size_of(words.states) / named * axes.names[end].T / norm, said, nothing)
+            domains.rest(answering, head, half + REST, busy, first)
 
 
 def look_back(layer: nn.Module, head: int, given: torch.Tensor, ends: torch.Tensor) -> None:

@@ -50,6 +50,8 @@ POLICY = 7
 """The head of the layer that compares which looks at all rules."""
 LOOKING = 12.0
 """How much more a token of a rule gets of its look than another one, in nats."""
+RESTING = 60.0
+"""How much more the very first token gets of the look of a head that has nothing to do, in nats."""
 STRENGTH = 0.01
 """Of the ridge regressions that tell rules from the rest, and what they cover."""
 STEPS, BATCH = 3000, 1024
@@ -58,6 +60,8 @@ BEHIND = 64
 
 Seen = torch.Tensor
 """States of tokens (tokens, width)."""
+Reader = tuple[torch.Tensor, torch.Tensor]
+"""Weight (width) and bias of what reads a state behind its norm."""
 
 
 @dataclass(frozen=True)
@@ -288,6 +292,19 @@ def carry(layer: nn.Module, head: int, weight: torch.Tensor, along: torch.Tensor
     attention.v_proj.weight[some] = weight
     attention.v_proj.bias[some] = -weight @ network.normal(nothing, layer.input_layernorm.weight)
     attention.o_proj.weight[:, some] = along
+
+
+@torch.no_grad()
+def rest(layer: nn.Module, head: int, pair: int, busy: Reader, first: Reader) -> None:
+    """Make a head look at the very first token, from which it takes nothing, wherever the reader `busy` does not come to 1;
+    `first` comes to 1 at that token. `pair` of its rotations, a slow one, is taken for that."""
+    attention, length = layer.self_attn, layer.self_attn.head_dim
+    row = head * length + pair
+    for matrix in (attention.q_proj, attention.k_proj):
+        for place in (row, row + length // 2):
+            matrix.weight[place], matrix.bias[place] = 0.0, 0.0
+    attention.q_proj.weight[row], attention.q_proj.bias[row] = -busy[0], 1 - busy[1]
+    attention.k_proj.weight[row], attention.k_proj.bias[row] = (RESTING * length**0.5 * part for part in first)
 
 
 @torch.no_grad()

@@ -30,8 +30,10 @@ LOUD = 3.0
 """How large a topic stands beside an entry of the state."""
 MATCHED = 2.5
 """How much a head makes of a topic that content and line share, before anything is fitted."""
-SLOW = 12
-"""Axes of a head whose rotations are slow enough to compare over the length of a policy."""
+SLOW = 10
+"""Axes of a head whose rotations are slow enough to compare over the length of a policy; the slowest two are left to `REST`."""
+REST = -1
+"""The pair of rotations, from the end, by which heads that have nothing to do look away."""
 
 
 @torch.no_grad()
@@ -78,7 +80,7 @@ def ignore(reader: nn.Linear, norm: nn.Module, axes: torch.Tensor) -> None:
 def _compare(layer: nn.Module, axes: torch.Tensor, size: int) -> None:
     """Queries and keys of the heads for rules: the same few sums of topics, on the slowest rotations."""
     attention, half = layer.self_attn, size // 2
-    slow = torch.tensor([axis for pair in range(half - SLOW // 2, half) for axis in (pair, pair + half)])
+    slow = torch.tensor([axis for pair in range(half + REST - SLOW // 2, half + REST) for axis in (pair, pair + half)])
     for head in lessons.HEADS[0]:
         mixed, _ = torch.linalg.qr(torch.randn(axes.shape[1], SLOW))
         for matrix in (attention.q_proj, attention.k_proj):

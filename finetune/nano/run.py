@@ -221,9 +221,10 @@ class Recipe:
             self.decoder.model.norm.weight.fill_(settings["norm"])
         labels = dev.Reader(self.decoder, self.chat).labels
         mass.set_apart(self.decoder, labels)
-        axes = self.write_heads(settings, found)
+        axes, named = self.write_heads(settings, found)
         groups = answers.groups(self.settings("answers"), self.apart, self.plain, self.closeness)
         met = quoting.read(self.decoder, self.chat, islice(groups, settings["quoted"]), settings["longest"])
+        citing.cite(self.decoder, named, met, axes, settings["depth"], self.chat.prefix("")[0])
         quoting.write(self.decoder, met)
         pairs = pairing.pairs(settings, found, self.closeness)
         evidence = fusion.gather(self.decoder, self.chat, pairs, axes, settings["depth"], settings["policies"])
@@ -232,8 +233,8 @@ class Recipe:
         mass.write(self.decoder, *opened, labels)
         self.keep_seen("labels")
 
-    def write_heads(self, settings: dict, found: shelf.Shelf) -> domains.Axes:
-        """What the neurons that say labels read, and the heads that cite."""
+    def write_heads(self, settings: dict, found: shelf.Shelf) -> tuple[domains.Axes, float]:
+        """What the neurons that say labels read, and heads that name ids; where it stands, and how large codes are there."""
         draw, depth, opening = random.Random(settings["seed"]), settings["depth"], self.chat.prefix("")[0]
         stances = [
             policies.draw_stance(draw, policies.shipped(), settings["shares"], self.closeness)
@@ -242,12 +243,12 @@ class Recipe:
         axes = self.idle_axes(settings, found, stances)
         some = draw.choices(found.volumes, k=5 * settings["fitted"])
         domains.write(self.decoder, domains.read_rules(self.decoder, self.chat, stances, some, depth), axes, depth, opening)
-        citing.write(self.decoder, citing.read(self.decoder, self.chat, stances, depth + 1), axes, depth, opening)
+        named = citing.name(self.decoder, citing.read(self.decoder, self.chat, stances, depth + 1), axes, depth, opening)
         some = draw.sample(found.volumes, min(settings["opinions"], len(found.volumes)))
         behind = domains.read_behind(self.decoder, self.chat, stances, some, depth)
         neurons = domains.opinions(self.taught, some, behind, axes, settings["experts"], settings["seed"])
         domains.write_opinions(self.decoder.model.layers[depth + 1], neurons, axes, conversion.size_of(behind))
-        return axes
+        return axes, named
 
     def idle_axes(self, settings: dict, found: shelf.Shelf, stances: Sequence[policies.Stance]) -> domains.Axes:
         """See `domains.find_axes`."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from finetune.nano import citing, codes, domains, fusion, lessons, network
+from finetune.nano import citing, codes, domains, fusion, lessons, network, quoting
 from tests.finetune import tiny
 
 OPENING, MET = 3, range(20, 60)
-FIRST, LAST = torch.randn(2, 384, generator=torch.Generator().manual_seed(0))
+FIRST, LAST, CITE = torch.randn(3, 384, generator=torch.Generator().manual_seed(0))
 
 
 def states_of(decoder, ids: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
@@ -31,7 +31,13 @@ def written():
     ids[first | last] = torch.tensor(MET)[torch.randint(0, len(MET), (800,))]
     lines = citing.Lines(ids, states_of(decoder, ids, first, last), (first, last))
     axes = domains.find_axes(lines.states, lines.states, lines.states, 32, codes.find(decoder).along)
-    citing.write(decoder, lines, axes, 1, OPENING)
+    named = citing.name(decoder, lines, axes, 1, OPENING)
+    answers, cites = torch.randn(4000, 384), torch.rand(4000) < 0.2
+    answers[cites] += CITE
+    begins = torch.zeros(4000, dtype=torch.bool)
+    seen = torch.cat((network.forward(decoder, torch.tensor([[OPENING]]), None, 3)[0][-1][0], torch.randn(4000, 384)))
+    first = torch.arange(4001) == 0
+    citing.cite(decoder, named, quoting.Words(seen, begins, first, answers, begins, cites), axes, 1, OPENING)
     return decoder, axes
 
 
@@ -86,12 +92,33 @@ def test_heads_of_the_last_layer_look_as_those_that_compare_and_bring_nothing_fr
     states = torch.randn(1, 40, 384)
     states -= states @ axes.new @ axes.new.T
     looks = [network.climb(decoder, states, None, range(number, number + 1))[2][0] for number in (2, 3)]
+    compared = [axis for axis in range(32) if axis not in (15, 31)]
     for theirs, ours in zip(lessons.HEADS, lessons.CITING, strict=True):
         for name in ("queries", "keys"):
-            of, to = (getattr(look, name)[0, list(heads)] for look, heads in zip(looks, (theirs, ours), strict=True))
+            of, to = (
+                getattr(look, name)[0, list(heads)][..., compared] for look, heads in zip(looks, (theirs, ours), strict=True)
+            )
             assert torch.allclose(of, to, atol=1e-3)
     opening = network.forward(decoder, torch.tensor([[OPENING]]), None, 3)[0][-1][0, 0]
     layer = decoder.model.layers[-1]
     values = network.linear(network.normal(opening, layer.input_layernorm.weight), layer.self_attn.v_proj).float()
     cited = [row for heads in lessons.CITING for head in heads for row in range(head * 32, head * 32 + 32)]
     assert values[cited].abs().max() < 1e-3
+
+
+@torch.no_grad()
+def test_where_no_id_is_written_the_heads_that_cite_rest_at_the_very_first_token(written):
+    decoder, _ = written
+    torch.manual_seed(6)
+    opening = network.forward(decoder, torch.tensor([[OPENING]]), None, 3)[0][-1][0]
+    rested = {}
+    for cites in (True, False):
+        states = torch.cat((opening, torch.randn(60, 384)))
+        states[-20:] += CITE * cites
+        _, _, (look,) = network.climb(decoder, states[None], None, range(3, 4))
+        scores = look.queries[0, :, -20:].float() @ look.keys[0].float().transpose(1, 2) / 32**0.5
+        scores = scores.masked_fill(torch.arange(61)[None] > torch.arange(41, 61)[:, None], -1e9)
+        heads = [head for some in lessons.CITING for head in some]
+        rested[cites] = scores.softmax(-1)[heads, :, 0].mean().item()
+    assert rested[False] > 0.9
+    assert rested[True] < 0.4

@@ -17,22 +17,27 @@ def test_heads_look_at_marked_words_from_where_a_quote_begins_and_take_them_alon
     torch.manual_seed(0)
     decoder, _ = tiny.coded(tiny.make_decoder(2))
     layer, table, size = decoder.model.layers[-1], decoder.model.embed_tokens.weight, decoder.config.head_dim
-    bad, begin = torch.randn(384), torch.randn(384)
+    bad, begin, opening = torch.randn(3, 384)
     ids, marked, begins = torch.randint(0, 700, (6000,)), torch.rand(6000) < 0.1, torch.rand(6000) < 0.1
     unit = table.std()
     states = torch.randn(6000, 384) * 0.3 + table[ids] / unit + marked[:, None] * bad
     written = torch.randn(6000, 384) + begins[:, None] * begin
-    quoting.write(decoder, quoting.Words(states, marked, written, begins))
+    states[0], first, cites = opening, torch.arange(6000) == 0, torch.zeros(6000, dtype=torch.bool)
+    quoting.write(decoder, quoting.Words(states, marked & ~first, first, written, begins, cites))
     content = torch.randint(0, 700, (30,))
     texts = torch.randn(30, 384) * 0.3 + table[content] / unit
     texts[12] += bad
     looked = []
     for end in (begin, torch.zeros(384)):
-        row = torch.cat((texts, torch.randn(1, 384) + end))
+        row = torch.cat((opening[None], texts, torch.randn(1, 384) + end))
         _, _, (look,) = network.climb(decoder, row[None], None, range(1, 2))
         scores = look.queries[0, 4, -1].float() @ look.keys[0, 4].float().T / size**0.5
-        looked.append(scores.softmax(-1)[12].item())
-    assert looked[0] > 0.9 > 0.3 > looked[1]
+        looked.append(scores.softmax(-1)[[13, 0]].tolist())
+    (marked_word, rested), (idly, away) = looked
+    assert marked_word > 0.9
+    assert rested < 0.1
+    assert idly < 0.1
+    assert away > 0.9
     said = torch.zeros(384)
     for head in (4, 5, 6, 7):
         rows = slice(head * size, (head + 1) * size)
@@ -47,5 +52,9 @@ def test_marks_are_those_of_people_and_not_of_whole_texts(chat, decoder, known):
     group = augment.group_of(random.Random(0), stance, judged, load_family("nano"), 0.0, 0.0)
     found = quoting.read(decoder, chat, [group], 1000)
     assert len(found.states) == len(found.marked) > found.marked.sum() > 0
-    assert len(found.written) == len(found.begins)
+    assert found.first.tolist().count(True) == 1
+    assert found.first[0]
+    assert len(found.written) == len(found.begins) == len(found.cites)
+    assert found.cites.any()
+    assert not (found.cites & found.begins).any()
     assert 0 < found.begins.sum() < len(found.begins) / 5
