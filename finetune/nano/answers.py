@@ -29,9 +29,8 @@ PLAIN = frozenset({"shipped", "edited", "written", "merged"})
 """The kinds of policies whose rules are about harms and nothing else."""
 SETTLED = frozenset({"yes", "no", "none"})
 """Labels that such rules decide by themselves."""
-NAMES = {packing.ID: "id", packing.REST: "rest", packing.HEAD: "head"}
-BEHIND = frozenset({packing.ID, packing.REST})
-"""Tokens that a grammar decides on beside the model."""
+NAMES = {packing.ID: "id", packing.REST: "rest"}
+"""The kinds of tokens behind a label, on which a grammar decides beside the model."""
 
 
 def groups(config: dict, examples: Sequence[Example], plain: Sequence[str], closeness: Closeness) -> Iterator[augment.Group]:
@@ -130,7 +129,7 @@ def written_losses(
         (index, row.read + 2 + behind, allowed)
         for index, row in enumerate(batch)
         for behind, allowed in enumerate(open_to.of(row))
-        if len(allowed) > 1 and row.kinds[row.read + 2 + behind] in BEHIND
+        if len(allowed) > 1 and row.kinds[row.read + 2 + behind] in NAMES
     ]
     if not some:
         return {}
@@ -143,7 +142,7 @@ def written_losses(
     given = np.searchsorted(tokens, [batch[index].ids[place] for index, place in zip(rows, places, strict=True)])
     each = functional.cross_entropy(logits.masked_fill(closed, -math.inf), torch.from_numpy(given), reduction="none")
     kinds = torch.tensor([batch[index].kinds[place] for index, place in zip(rows, places, strict=True)])
-    return {NAMES[kind]: each[kinds == kind] for kind in sorted(BEHIND) if (kinds == kind).any()}
+    return {NAMES[kind]: each[kinds == kind] for kind in sorted(NAMES) if (kinds == kind).any()}
 
 
 class Open:

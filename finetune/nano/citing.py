@@ -42,10 +42,9 @@ OFTEN_CITED = 5
 
 @dataclass(frozen=True)
 class Lines:
-    """Policies as the layer that compares reads them: `ids` and `states` of their tokens (tokens), (tokens, width); `ends` are
-    two masks over tokens: first and last ones of an id."""
+    """Policies as the layer that compares reads them: `states` of their tokens (tokens, width); `ends` are two masks over
+    tokens: first and last ones of an id."""
 
-    ids: torch.Tensor
     states: torch.Tensor
     ends: tuple[torch.Tensor, torch.Tensor]
 
@@ -53,17 +52,16 @@ class Lines:
 @torch.no_grad()
 def read(decoder: LlamaForCausalLM, chat: ChatTokenizer, stances: Iterable[Stance], depth: int) -> Lines:
     """The policies after `depth` layers."""
-    ids, states, firsts, lasts = [], [], [], []
+    states, firsts, lasts = [], [], []
     for stance in stances:
         prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
-        ids += prefix.ids
         states.append(network.forward(decoder, torch.tensor([prefix.ids]), None, depth)[0][-1][0])
         for found, places in (
             (firsts, {first for first, _ in prefix.names.values()}),
             (lasts, {past - 1 for _, past in prefix.names.values()}),
         ):
             found += [place in places for place in range(len(prefix.ids))]
-    return Lines(torch.tensor(ids), torch.cat(states), (torch.tensor(firsts), torch.tensor(lasts)))
+    return Lines(torch.cat(states), (torch.tensor(firsts), torch.tensor(lasts)))
 
 
 @torch.no_grad()

@@ -43,8 +43,8 @@ def write(
     """Make layer `number` recognise topics, and nothing else; the heads for rules of the next layer compare them.
 
     `states` (tokens, width) are examples of what the layer reads; topics get the axes that these use least, at right angles to
-    `beside` (width, some). Returns the axes
-    (width, topics), the last of them those of `SETS`. Raises ValueError when the layer has fewer than two neurons a topic.
+    `beside` (width, some). Returns the axes (width, topics), the last of them those of `SETS`. Raises ValueError when the layer
+    has fewer than two neurons a topic.
     """
     topics = lessons.WIDTH
     layer = decoder.model.layers[number]

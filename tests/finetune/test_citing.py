@@ -29,7 +29,7 @@ def written():
     first = torch.arange(6000) % 15 == 0
     last = first.roll(1)
     ids[first | last] = torch.tensor(MET)[torch.randint(0, len(MET), (800,))]
-    lines = citing.Lines(ids, states_of(decoder, ids, first, last), (first, last))
+    lines = citing.Lines(states_of(decoder, ids, first, last), (first, last))
     axes = domains.find_axes(lines.states, lines.states, lines.states, 32, codes.find(decoder).along)
     named = citing.name(decoder, lines, axes, 1, OPENING)
     answers, cites = torch.randn(4000, 384), torch.rand(4000) < 0.2
