@@ -143,7 +143,7 @@ def test_what_is_open_in_an_answer_is_what_serving_chooses_among(chat, hate):
     for row, item in zip(rows, group.items, strict=True):
         behind = row.ids[row.read + 2 : -1]
         found, question = open_to.of(row), compile_prompt(hate.policy, "nano").ask(Content(id="x", text=item.example.text))
-        writer = grammars.writer(question.rest(item.said).task, 1000)
+        writer, before = grammars.writer(question.rest(item.said).task, 1000), chosen
         while not writer.done:
             place = len(writer.ids)
             assert len(found[place]) > 1
@@ -151,6 +151,7 @@ def test_what_is_open_in_an_answer_is_what_serving_chooses_among(chat, hate):
             writer.choose(torch.nn.functional.one_hot(torch.tensor(behind[place]), tiny.VOCABULARY).float().numpy())
             chosen += 1
         assert tuple(writer.ids) == behind
+        assert chosen - before == sum(len(allowed) > 1 for allowed in found)
         assert chat.tokenizer.decode(row.ids[row.read + 1 : -1]) == item.answer[item.label[0] :]
     assert chosen > len(rows)
 
