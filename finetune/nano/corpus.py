@@ -55,9 +55,8 @@ def talk(folder: Path) -> Iterator[str]:
 
 
 def service(folder: Path) -> Iterator[str]:
-    for name in ("taskmaster-4/dialogues", "schema-guided-dialogue/dialogues"):
-        for record in records(folder / f"{name}.jsonl.zst"):
-            yield "\n".join(turn for _, turn in record["turns"])
+    for record in records(folder / "taskmaster-4/dialogues.jsonl.zst"):
+        yield "\n".join(turn for _, turn in record["turns"])
 
 
 def reviews(folder: Path) -> Iterator[str]:
