@@ -79,7 +79,7 @@ def name(decoder: LlamaForCausalLM, lines: Lines, axes: domains.Axes, depth: int
 
 
 @torch.no_grad()
-def cite(decoder: LlamaForCausalLM, named: float, words: Words, axes: domains.Axes, depth: int, opening: int) -> None:
+def cite(decoder: LlamaForCausalLM, named: float, words: Words, axes: domains.Axes, depth: int) -> None:
     """Write the second step, behind the first, which said how large codes are `named`; `words` are as the last layer reads
     them. Where no id is written the heads rest."""
     comparing, answering = decoder.model.layers[depth + 1], decoder.model.layers[-1]
@@ -87,12 +87,11 @@ def cite(decoder: LlamaForCausalLM, named: float, words: Words, axes: domains.Ax
     size, norm, half = size_of(words.written), answering.input_layernorm.weight, decoder.config.head_dim // 2
     busy = tell(network.normal(words.written, norm), words.cites, OFTEN_CITED, STRENGTH)
     first, found = words.opening(answering), codes.find(decoder)
-    nothing = network.forward(decoder, torch.tensor([[opening]]), None, len(decoder.model.layers) - 1)[0][-1][0, 0]
     for heads in lessons.CITING:
         for place, head in enumerate(heads):
             end = (2 * place // len(heads)) if len(heads) > 1 else 1
             said = found.saying(decoder, SAID / max(1, len(heads) // 2), size)
-            domains.carry(answering, head, size_of(words.states) / named * axes.names[end].T / norm, said, nothing)
+            domains.carry(answering, head, size_of(words.states) / named * axes.names[end].T / norm, said, words.nothing)
             domains.rest(answering, head, half + REST, busy, first)
 
 

@@ -45,6 +45,11 @@ class Words:
     begins: torch.Tensor
     cites: torch.Tensor
 
+    @property
+    def nothing(self) -> torch.Tensor:
+        """The state (width) of the very first token, the same of all policies: what heads that rest look at."""
+        return self.states[self.first][0]
+
     def opening(self, layer: nn.Module) -> Reader:
         """What tells the very first token, for heads of the layer."""
         return tell(network.normal(self.states, layer.input_layernorm.weight), self.first, OFTEN_FIRST, STRENGTH)
@@ -100,4 +105,4 @@ def write(decoder: LlamaForCausalLM, words: Words) -> None:
         attention.k_proj.weight[slow] = LOOKING * length**0.5 * told
         attention.k_proj.bias[slow] = LOOKING * length**0.5 * told_bias
         rest(layer, head, length // 2 + REST, begun, opening)
-        carry(layer, head, reader, said, torch.zeros(len(told)))
+        carry(layer, head, reader, said, words.nothing)

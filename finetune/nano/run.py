@@ -224,7 +224,7 @@ class Recipe:
         axes, named = self.write_heads(settings, found)
         groups = answers.groups(self.settings("answers"), self.apart, self.plain, self.closeness)
         met = quoting.read(self.decoder, self.chat, islice(groups, settings["quoted"]), settings["longest"])
-        citing.cite(self.decoder, named, met, axes, settings["depth"], self.chat.prefix("")[0])
+        citing.cite(self.decoder, named, met, axes, settings["depth"])
         quoting.write(self.decoder, met)
         pairs = pairing.pairs(settings, found, self.closeness)
         evidence = fusion.gather(self.decoder, self.chat, pairs, axes, settings["depth"], settings["policies"])

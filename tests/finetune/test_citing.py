@@ -37,7 +37,7 @@ def written():
     begins = torch.zeros(4000, dtype=torch.bool)
     seen = torch.cat((network.forward(decoder, torch.tensor([[OPENING]]), None, 3)[0][-1][0], torch.randn(4000, 384)))
     first = torch.arange(4001) == 0
-    citing.cite(decoder, named, quoting.Words(seen, begins, first, answers, begins, cites), axes, 1, OPENING)
+    citing.cite(decoder, named, quoting.Words(seen, begins, first, answers, begins, cites), axes, 1)
     return decoder, axes
 
 

@@ -17,11 +17,12 @@ def test_heads_look_at_marked_words_from_where_a_quote_begins_and_take_them_alon
     torch.manual_seed(0)
     decoder, _ = tiny.coded(tiny.make_decoder(2))
     layer, table, size = decoder.model.layers[-1], decoder.model.embed_tokens.weight, decoder.config.head_dim
-    bad, begin, opening = torch.randn(3, 384)
+    bad, begin, alone = torch.randn(3, 384)
     ids, marked, begins = torch.randint(0, 700, (6000,)), torch.rand(6000) < 0.1, torch.rand(6000) < 0.1
     unit = table.std()
     states = torch.randn(6000, 384) * 0.3 + table[ids] / unit + marked[:, None] * bad
     written = torch.randn(6000, 384) + begins[:, None] * begin
+    opening = alone + table[3] / unit
     states[0], first, cites = opening, torch.arange(6000) == 0, torch.zeros(6000, dtype=torch.bool)
     quoting.write(decoder, quoting.Words(states, marked & ~first, first, written, begins, cites))
     content = torch.randint(0, 700, (30,))
@@ -38,12 +39,14 @@ def test_heads_look_at_marked_words_from_where_a_quote_begins_and_take_them_alon
     assert rested < 0.1
     assert idly < 0.1
     assert away > 0.9
-    said = torch.zeros(384)
-    for head in (4, 5, 6, 7):
-        rows = slice(head * size, (head + 1) * size)
-        inside = network.normal(texts[12], layer.input_layernorm.weight)
-        said += layer.self_attn.o_proj.weight[:, rows] @ network.linear(inside, layer.self_attn.v_proj).float()[rows]
-    assert (table @ said).argmax() == content[12]
+
+    def said(state: torch.Tensor) -> torch.Tensor:
+        """What a look at it alone adds."""
+        inside, rows = network.normal(state, layer.input_layernorm.weight), slice(4 * size, 8 * size)
+        return layer.self_attn.o_proj.weight[:, rows] @ network.linear(inside, layer.self_attn.v_proj).float()[rows]
+
+    assert (table @ said(texts[12])).argmax() == content[12]
+    assert said(opening).norm() < 0.01 * said(texts[12]).norm()
 
 
 def test_marks_are_those_of_people_and_not_of_whole_texts(chat, decoder, known):
