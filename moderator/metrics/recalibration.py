@@ -86,12 +86,13 @@ def log_loss(labels: ArrayLike, chances: ArrayLike) -> float:
 
 def fit_temperature(labels: ArrayLike, scores: ArrayLike) -> Platt:
     """The scale of the logits with the least log loss."""
-    return Platt(*_fit_logits(labels, scores, [1.0]), method="temperature")
+    return Platt(_fit_logits(labels, scores, [1.0])[0], method="temperature")
 
 
 def fit_platt(labels: ArrayLike, scores: ArrayLike) -> Platt:
     """The scale and the offset of the logits with the least log loss."""
-    return Platt(*_fit_logits(labels, scores, [1.0, 0.0]))
+    scale, offset = _fit_logits(labels, scores, [1.0, 0.0])
+    return Platt(scale, offset)
 
 
 def fit_isotonic(labels: ArrayLike, scores: ArrayLike) -> Isotonic:
@@ -181,7 +182,7 @@ def _logits(scores: ArrayLike) -> Floats:
     return logits
 
 
-def _fit_logits(labels: ArrayLike, scores: ArrayLike, begin: Sequence[float]) -> tuple[float, ...]:
+def _fit_logits(labels: ArrayLike, scores: ArrayLike, begin: Sequence[float]) -> list[float]:
     """A scale, not below 0, and with two numbers to begin from an offset.
 
     The labels are drawn in a little, as Platt (1999) does, so that scores that part them without error do not end at infinity.
@@ -197,4 +198,5 @@ def _fit_logits(labels: ArrayLike, scores: ArrayLike, begin: Sequence[float]) ->
 
     bounds = [(0.0, None), (None, None)][: len(begin)]
     found = minimize(loss, np.array(begin), jac=True, method="L-BFGS-B", bounds=bounds)
-    return tuple(found.x.tolist())
+    weights: list[float] = found.x.tolist()
+    return weights

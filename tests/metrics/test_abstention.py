@@ -21,7 +21,7 @@ def golden(n: int, generator: np.random.Generator, sure: float = 1.0) -> tuple[F
 
 @pytest.mark.parametrize("sure", [1.0, 2.5])
 @pytest.mark.parametrize(("limit", "n"), [(0.02, 4000), (0.05, 800)])
-def test_the_limit_is_broken_by_one_golden_set_in_twenty_at_most(sure, limit, n) -> None:
+def test_the_limit_is_broken_by_one_golden_set_in_twenty_at_most(sure: float, limit: float, n: int) -> None:
     """Of 200 golden sets; also where the model is surer than it should be. And the promise is not kept by deciding nothing."""
     generator = np.random.default_rng(7)
     _, doubts, chances = golden(1_000_000, generator, sure)
@@ -67,13 +67,13 @@ def test_what_was_not_decided_never_counts_as_decided() -> None:
 
 
 @pytest.mark.parametrize(("limit", "confidence"), [(0.0, 0.95), (1.0, 0.95), (0.1, 1.0)])
-def test_impossible_promises_are_errors(limit, confidence) -> None:
+def test_impossible_promises_are_errors(limit: float, confidence: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         guarantee_error([False], [0.1], limit, confidence)
 
 
 @given(st.floats(0.1, 100), st.floats(0.1, 100), st.floats(0, 100), st.floats(0, 1))
-def test_a_person_decides_where_that_is_cheaper(miss, alarm, review, chance) -> None:
+def test_a_person_decides_where_that_is_cheaper(miss: float, alarm: float, review: float, chance: float) -> None:
     limits = Costs(miss, alarm, review).limits
     assert (chance < limits.passed) == (chance * miss < review) or chance * miss == pytest.approx(review)
     assert (1 - chance < limits.flagged) == ((1 - chance) * alarm < review) or (1 - chance) * alarm == pytest.approx(review)

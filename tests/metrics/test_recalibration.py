@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -40,7 +42,7 @@ def test_what_was_done_to_the_logits_is_found() -> None:
         (lambda logits: np.where(logits < 0, 4 * logits, 0.3 * logits), "isotonic"),
     ],
 )
-def test_the_method_that_fits_is_chosen_and_mends_the_error(change, method) -> None:
+def test_the_method_that_fits_is_chosen_and_mends_the_error(change: Callable[[Floats], Floats], method: str) -> None:
     labels, chances = drawn(20_000, 1)
     scores = expit(change(logit(chances)))
     choice = choose(labels, scores)
@@ -107,7 +109,7 @@ def test_scores_of_nothing_and_all_are_read() -> None:
         ([0], [0.5, 0.5], "for each label"),
     ],
 )
-def test_what_cannot_be_fitted_is_an_error(labels, scores, why) -> None:
+def test_what_cannot_be_fitted_is_an_error(labels: list[int], scores: list[float], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         choose(labels, scores)
 
