@@ -76,7 +76,8 @@ class _FamilySettings(BaseModel):
 
     description: str
     quote_chars: Annotated[int, Field(ge=LONGEST_CHUNK)] = 160
-    rationale_chars: Annotated[int, Field(ge=1)] = 240
+    rationale_chars: Annotated[int, Field(ge=0)] = 240
+    """At most; 0: the model writes none, in ``reasoned`` mode an empty one."""
     rationale_in_fast: bool = True
     budget: int | None = None
     """Tokens that the system turn may have; None: no limit."""

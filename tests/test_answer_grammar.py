@@ -24,7 +24,7 @@ FORMATS = st.builds(
     escalations=st.sampled_from([(), ("E1",), ("E1", "E2", "E3", "E4")]),
     mode=st.sampled_from(["fast", "reasoned"]),
     quote_chars=st.just(64),
-    rationale_chars=st.just(20),
+    rationale_chars=st.sampled_from([0, 20]),
 )
 CONTENTS = (
     "you are a kind person",
@@ -76,7 +76,7 @@ def findings(draw: st.DrawFn, form: AnswerFormat, content: str) -> Finding:
 
     listing, excusing = label in ("yes", "exception", "unknown"), label in ("yes", "exception")
     found = draw(st.lists(st.sampled_from(form.rules), min_size=1 if excusing else 0, max_size=4)) if listing else []
-    has_rationale = form.mode == "reasoned" or form.rationale_chars
+    has_rationale = form.rationale_chars > 0
     return Finding(
         label=label,
         rules=tuple(RuleFinding(rule, quote()) for rule in found),

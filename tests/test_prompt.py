@@ -126,7 +126,7 @@ def test_a_user_template_that_mentions_the_policy_is_refused(tmp_path: Path, nam
         ({"user_jinja": "{{ text "}, r"user\.jinja:1: "),
         ({"system_jinja": "{% if policy %}\n{{ policy.title }}"}, r"system\.jinja:2: "),
         ({"family_yaml": "description: x\nquote_chars: 8\n"}, r"family\.yaml: .*quote_chars"),
-        ({"family_yaml": "description: x\nrationale_chars: 0\n"}, r"family\.yaml: .*rationale_chars"),
+        ({"family_yaml": "description: x\nrationale_chars: -1\n"}, r"family\.yaml: .*rationale_chars"),
         ({"family_yaml": "description: x\ncolour: red\n"}, r"family\.yaml: .*colour"),
         ({"family_yaml": "- x"}, r"family\.yaml: "),
         ({"family_yaml": "description: [x"}, r"family\.yaml: "),

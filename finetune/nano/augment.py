@@ -12,7 +12,7 @@ from finetune.nano import policies
 from finetune.nano.dress import dressed, under
 from finetune.nano.pools import Choice, Pools
 from finetune.nano.prepare import Example
-from finetune.nano.stance import GRAVE, WORDS, Ruling, Stance, judge
+from finetune.nano.stance import Ruling, Stance, judge
 from finetune.nano.templates import fill, written_lines
 from finetune.nano.topical import About, Closeness, unknown
 from moderator.answer import Finding, RuleFinding
@@ -114,37 +114,6 @@ def quote_of(example: Example, limit: int = 160, shown: str = "") -> str:
     return ""
 
 
-def domain_of(broken: frozenset[str]) -> str:
-    return next((topic.split(".")[0] for topic in sorted(broken)), "")
-
-
-def rationale(draw: random.Random, stance: Stance, example: Example, ruling: Ruling, quote: str) -> str:
-    """One short sentence that says why, at most 160 characters."""
-    words = quote.split()
-    short = " ".join(words[:6]) if len(quote) > 48 else quote.strip()
-    short = short[:60]
-    domain, grave = domain_of(example.broken), domain_of(example.broken & GRAVE)
-    match ruling.label:
-        case "yes":
-            said = f'"{short}" fits {ruling.rules[0]}, {stance.policy.rule(ruling.rules[0]).title}.'
-        case "exception":
-            excuse = stance.policy.exception(ruling.exceptions[0])
-            said = f'"{short}" fits {ruling.rules[0]}, but {excuse.id}, {excuse.title}, covers it.'
-        case "unknown":
-            said = "It depends on earlier messages that are not shown."
-        case "none":
-            said = f"Harmful, but no rule covers {WORDS['names'][grave]}."
-        case _ if stance.inverted and domain in stance.domains:
-            said = "No rule fits: it is what the rule asks for."
-        case _ if stance.tests and not stance.covered:
-            said = "No rule fits: nothing in it matches a rule."
-        case _ if domain:
-            said = "No rule fits: " + draw.choice(WORDS["reasons"]["other"]).format(WORDS["names"][domain])
-        case _:
-            said = "No rule fits: " + draw.choice(WORDS["reasons"]["plain"])
-    return said[:160]
-
-
 def quote_for(stance: Stance, name: str, example: Example) -> str:
     """What to quote for a rule."""
     test = stance.tests.get(name)
@@ -158,11 +127,9 @@ def answer(draw: random.Random, question: Question, stance: Stance, example: Exa
     """The content under the policy with its answer written out."""
     form = question.compiled.format
     quotes = [quote_for(stance, name, example) for name in ruling.rules]
-    quote = quotes[0] if quotes else ""
     finding = Finding(
         label=ruling.label, rules=tuple(map(RuleFinding, ruling.rules, quotes)), exceptions=ruling.exceptions,
         escalations=ruling.escalations, missing=("thread",) if ruling.label == "unknown" else (),
-        rationale=rationale(draw, stance, example, ruling, quote) if form.mode == "reasoned" else "",
     )  # fmt: skip
     text = form.write(finding)
     start = text.rindex(f'"violates":"{ruling.label}"') + len('"violates":"')
