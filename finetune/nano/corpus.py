@@ -89,10 +89,31 @@ def sentences(folder: Path, documents_most: int = 8000) -> list[str]:
     return list(dict.fromkeys([*posts, *rules[:documents_most]]))
 
 
-def everyday(folder: Path) -> list[str]:
-    """Short lines of chats, meetings and service: what breaks no rule about harm."""
-    said = [line.strip() for text in (*talk(folder), *service(folder)) for line in text.split("\n")]
-    return list(dict.fromkeys(line for line in said if 15 <= len(line) <= 200))
+CALM = frozenset({"admiration", "caring", "excitement", "gratitude", "joy", "optimism", "pride", "relief"})
+"""Emotions of texts that break no rule about harm; where another one is named as well, nothing is known."""
+
+
+def calm(folder: Path) -> Iterator[str]:
+    """Comments in which people found nothing but feelings of that kind (GoEmotions, Demszky et al. 2020)."""
+    home = folder / "goemotions-reddit"
+    names = (home / "labels.txt").read_text(encoding="utf-8").split()
+    for part in ("train", "dev", "test"):
+        for line in lines(home / f"{part}.tsv.zst"):
+            text, found, _ = line.split("\t")
+            if {names[int(number)] for number in found.split(",")} <= CALM:
+                yield clean(text)
+
+
+def everyday(folder: Path, seed: int) -> list[str]:
+    """Short lines that break no rule about harm, in random order: comments, chats and meetings, orders in a shop; as many of
+    each as there are of the fewest."""
+    draw, found = random.Random(seed), []
+    for source in (calm(folder), talk(folder), service(folder)):
+        said = (line.strip() for text in source for line in text.split("\n"))
+        some = list(dict.fromkeys(line for line in said if 15 <= len(line) <= 200))
+        draw.shuffle(some)
+        found.append(some)
+    return [line for lines_of_all in zip(*found, strict=False) for line in lines_of_all]
 
 
 def texts(folder: Path, train: list[Example], shares: dict[str, float], seed: int) -> list[str]:

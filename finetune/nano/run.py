@@ -192,11 +192,15 @@ class Recipe:
         layers = self.decoder.model.layers[: settings["depth"]]
         self.train("meaning", codes.guarded(losses, layers, codes.find(self.decoder).along), self.keep)
 
+    def everyday(self) -> list[str]:
+        """Lines that break nothing, the same every time; the first of them are calibrated on."""
+        return corpus.everyday(self.paths.pretrain, self.config["seed"])
+
     def contents(self) -> shelf.Shelf:
         """Contents as the first layers read them after `meaning`."""
         path, settings = self.paths.work / "shelf.pt", self.settings("recognition") | self.config["shelf"]
         if not path.exists():
-            texts = self.plain, corpus.everyday(self.paths.pretrain)
+            texts = self.plain, self.everyday()[settings["calm"] :]
             torch.save(shelf.fill(settings, self.decoder, self.chat, self.apart, *texts, self.closeness), path)
         return shelf.Shelf(torch.load(path, weights_only=False))
 
@@ -297,7 +301,8 @@ def main(config: dict, paths: Paths) -> None:
             getattr(recipe, name)()
         recipe.take_up(name)
     reader = dev.Reader(recipe.decoder, recipe.chat)
-    before, after = calibrate.calibrate(recipe.decoder, reader, recipe.looked_at)
+    calm = recipe.everyday()[: config["shelf"]["calm"]]
+    before, after = calibrate.calibrate(recipe.decoder, reader, recipe.looked_at, calm)
     print(f"log loss of p(yes) on what is looked at {before:.3f}, calibrated {after:.3f}", flush=True)
     train.export(recipe.decoder, paths.work / "tokenizer", paths.out)
 

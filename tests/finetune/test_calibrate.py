@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from finetune.nano import calibrate, dev, network
+from finetune.nano import calibrate, dev, network, policies
 from finetune.nano.tokenizer import LABELS
+from tests.finetune import tiny
 
 
 @pytest.fixture
@@ -52,3 +53,21 @@ def test_a_step_towards_yes_moves_no_other_label(decoder, labels):
 def test_sets_count_the_same_and_texts_within_them():
     weights = calibrate.alike(["a"] * 4 + ["b"] * 2)
     assert weights.tolist() == pytest.approx([1 / 8] * 4 + [1 / 4] * 2)
+
+
+def test_everyday_lines_count_as_one_set_and_sets_of_one_answer_are_left_out(chat, decoder, monkeypatch):
+    """What is fitted on: violations of a set that has both, none of one that has hardly anything else, and each line once."""
+    hate = policies.shipped()[0]
+    both = [(tiny.EXAMPLES[0], policies.Ruling("yes")), (tiny.EXAMPLES[2], policies.Ruling("no"))]
+    sets = [("edos", hate, both), ("toxic-spans", hate, [(tiny.EXAMPLES[1], policies.Ruling("yes"))] * 20)]
+    monkeypatch.setattr(dev, "by_set", lambda examples: iter(sets))
+    seen = []
+    fit = calibrate.fit
+    monkeypatch.setattr(calibrate, "fit", lambda *given: seen.append(given) or fit(*given))
+    lines = [f"see you at {number}" for number in range(20)]
+    before, after = calibrate.calibrate(decoder, dev.Reader(decoder, chat), tiny.EXAMPLES, lines)
+    ((_, _, states, truth, weights),) = seen
+    assert len(states) == 22
+    assert truth.tolist() == [True, False] + [False] * 20
+    assert weights.tolist() == pytest.approx([1 / 4] * 2 + [1 / 40] * 20)
+    assert after <= before

@@ -31,7 +31,7 @@ CONFIG = Path(run.__file__).with_name("config.yaml")
 SMALL = {
     "start": {"layers": [0], "curved": 96, "texts": 4, "policies": 2, "longest": 400},
     "meaning": {"fills": 1, "tokens": 600},
-    "shelf": {"policies": 3, "sets": {"edos": 1}, "group": 4, "everyday": 2},
+    "shelf": {"policies": 3, "sets": {"edos": 1}, "group": 4, "calm": 1, "everyday": 2},
     "recognition": {"sample": 400},
     "labels": {"fitted": 2, "policies": 3, "quoted": 4},
     "answers": {"groups": 2},  # pairs, and whole answers
@@ -49,7 +49,9 @@ def recipe(teacher, chat, tmp_path, monkeypatch):
     paths = run.Paths(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path / "out")
     vocabulary = chat.tokenizer.get_vocab_size()
     decoder, taught = tiny.make_decoder(5, vocabulary=vocabulary), lessons.Lessons(SIZE)
-    monkeypatch.setattr(run.corpus, "everyday", lambda folder: ["the bus was late again", "could you book a table"])
+    monkeypatch.setattr(
+        run.corpus, "everyday", lambda *given: ["thanks a lot", "the bus was late again", "could you book a table"]
+    )
     return run.Recipe(config, paths, teacher, examples, examples, examples, plain, vectors, chat, decoder, taught)
 
 
