@@ -208,13 +208,14 @@ def fit_neurons(mixture: Mixture, inside: torch.Tensor, wanted: torch.Tensor, nu
 @dataclass(frozen=True)
 class Axes:
     """Orthonormal directions (width, domains): of the domains of a line as `recognition.write` chose them, of opinions, of what
-    the rule that is looked at covers, of what the policy's rules cover on average; and (width, size of a head) of the first and
-    of the last token of the nearest id, see `citing`."""
+    the rule that is looked at covers, of what the policy's rules cover on average; (width, 1) of whether an exception is looked
+    at; and (width, size of a head) of the first and of the last token of the nearest id, see `citing`."""
 
     topics: torch.Tensor
     opinions: torch.Tensor
     covered: torch.Tensor
     policy: torch.Tensor
+    excused: torch.Tensor
     names: tuple[torch.Tensor, ...]
 
     @property
@@ -225,7 +226,7 @@ class Axes:
     @property
     def new(self) -> torch.Tensor:
         """All but those of topics."""
-        return torch.cat((self.opinions, self.covered, self.policy, *self.names), 1)
+        return torch.cat((self.opinions, self.covered, self.policy, self.excused, *self.names), 1)
 
 
 def find_axes(
@@ -239,25 +240,27 @@ def find_axes(
     number = len(DOMAIN_NAMES)
     topics = evidence.axes([chosen], lessons.WIDTH, beside)
     taken = topics if beside is None else torch.cat((topics, beside), 1)
-    found = evidence.axes([before, after], 3 * number + len(lessons.NAMING) * size, taken)
-    opinions, covered, policy, *names = found.split([number] * 3 + [size] * len(lessons.NAMING), 1)
-    return Axes(topics[:, :number], opinions, covered, policy, tuple(names))
+    sizes = [number] * 3 + [1] + [size] * len(lessons.NAMING)
+    opinions, covered, policy, excused, *names = evidence.axes([before, after], sum(sizes), taken).split(sizes, 1)
+    return Axes(topics[:, :number], opinions, covered, policy, excused, tuple(names))
 
 
 @dataclass(frozen=True)
 class Rules:
     """Tokens of policies after the layer that recognises: those of rules and what their lines cover (tokens, domains; 0 or 1),
-    and other ones, of contents too."""
+    and other ones, of contents too, with whether they stand in the line of an exception."""
 
     rules: Seen
     covered: torch.Tensor
     others: Seen
+    excusing: torch.Tensor
 
 
 @torch.no_grad()
 def write(decoder: LlamaForCausalLM, read: Rules, axes: Axes, depth: int, opening: int) -> None:
-    """Make heads of the layer behind `depth`, which recognises, carry what the rule covers that they look at, and one what all
-    rules cover; nothing from the token `opening` that every prompt begins with, where heads look that find no rule broken."""
+    """Make heads of the layer behind `depth`, which recognises, carry what the rule covers that they look at, those for
+    exceptions whether they look at one, and one head what all rules cover; nothing from the token `opening` that every prompt
+    begins with, where heads look that find no rule broken."""
     layer, size = decoder.model.layers[depth + 1], size_of(read.others)
     given = network.normal(torch.cat((read.rules, read.others)), layer.input_layernorm.weight)
     wanted = torch.cat((read.covered, torch.zeros(len(read.others), read.covered.shape[1])))
@@ -265,6 +268,10 @@ def write(decoder: LlamaForCausalLM, read: Rules, axes: Axes, depth: int, openin
     nothing = network.forward(decoder, torch.tensor([[opening]]), None, depth + 1)[0][-1][0, 0]
     for head in lessons.HEADS[0]:
         carry(layer, head, weight, CARRIED * size / len(lessons.HEADS[0]) * axes.covered, nothing)
+    told = torch.cat((torch.zeros(len(read.rules)), read.excusing.float()))[:, None]
+    excuse, _ = ridge(given, told, torch.zeros(1, given.shape[1]), STRENGTH)
+    for head in lessons.HEADS[1]:
+        carry(layer, head, excuse, CARRIED * size / len(lessons.HEADS[1]) * axes.excused, nothing)
     look_at_rules(layer, read.rules, read.others)
     carry(layer, POLICY, weight, CARRIED * size * axes.policy, nothing)
 
@@ -329,20 +336,25 @@ def read_rules(
     decoder: LlamaForCausalLM, chat: ChatTokenizer, stances: Sequence[Stance], volumes: Sequence[Volume], depth: int
 ) -> Rules:
     """Policies, and some contents, after the layer `depth`."""
-    rules, covered, others = [], [], []
+    rules, covered, others, excusing = [], [], [], []
     for stance in stances:
         prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
         states = network.forward(decoder, torch.tensor([prefix.ids]), None, depth + 1)[0][-1][0]
-        told, about = torch.zeros(len(states), dtype=torch.bool), coverage(stance)
+        told, excuses = torch.zeros(2, len(states), dtype=torch.bool)
+        about = coverage(stance)
         for name in stance.rules:
             start, end = prefix.lines[name]
             told[start:end] = True
             rules.append(states[start:end])
             covered += [about[name][: len(DOMAIN_NAMES)]] * (end - start)
+        for exception in stance.policy.exceptions:
+            excuses[slice(*prefix.lines[exception.id])] = True
         others.append(states[~told])
+        excusing.append(excuses[~told])
     for volume in volumes:
         others.append(network.climb(decoder, volume.states[None].float(), None, range(depth, depth + 1))[0][-1][0, ::2])
-    return Rules(torch.cat(rules), torch.tensor(covered).clamp(min=0), torch.cat(others))
+        excusing.append(torch.zeros(len(others[-1]), dtype=torch.bool))
+    return Rules(torch.cat(rules), torch.tensor(covered).clamp(min=0), torch.cat(others), torch.cat(excusing))
 
 
 def opinions(

@@ -3,7 +3,8 @@
 Domain by domain, neurons of the last layer read three numbers: how likely the content breaks the domain, how much the rule
 that is looked at covers it, how much the whole policy does. Their sum is the log odds of `yes`. So few weights are fitted to
 pairs of contents and policies in seconds, and cannot learn what single sets are like; nothing else of the model says anything
-about labels at first, because what the state happens to say of them is taken off.
+about labels at first, because what the state happens to say of them is taken off. Where a rule is broken and heads look at an
+exception, two neurons more move the label from `yes` to `exception`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
@@ -33,17 +35,20 @@ STEPS, RATE, DECAY = 2000, 0.01, 1e-3
 OPEN = 4.0
 """The bias of a gate that reads nothing, so that its neuron is linear."""
 OTHERS = -3.0
-"""Log odds of each label beside `yes` and `no`, before training."""
+"""Log odds of `unknown` and `none`, before training, and of exceptions where none is met."""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Pairs of contents and policies: what neurons read (pairs, 3, domains), namely opinions, what the rule that is looked at
-    covers and what the policy covers; whether a rule is broken (pairs); which set the content is from; how large an entry of
-    the state is that neurons read, before the norm."""
+    covers and what the policy covers, and whether an exception is looked at (`excused`: pairs); whether a rule is broken, and
+    whether it is waived (pairs); which set the content is from; how large an entry of the state is that neurons read, before
+    the norm."""
 
     read: torch.Tensor
+    excused: torch.Tensor
     broken: torch.Tensor
+    waived: torch.Tensor
     sources: Sequence[str]
     size: float
 
@@ -55,19 +60,23 @@ class Evidence:
 
 
 class Fusion(nn.Module):
-    """Log odds of `yes`: a bias and the sum over domains of a few SwiGLU neurons, the same for all of them."""
+    """Log odds that a rule is broken: a bias and the sum over domains of a few SwiGLU neurons, the same for all of them; and
+    `excuse`, weight and bias of the log odds that an exception applies where one is."""
+
+    excuse: tuple[float, float]
 
     def __init__(self, number: int = NEURONS) -> None:
         super().__init__()
         self.gate, self.up = nn.Linear(3, number), nn.Linear(3, number)
         self.down = nn.Linear(number, 1, bias=False)
         self.bias = nn.Parameter(torch.zeros(()))
+        self.excuse = 0.0, OTHERS
         with torch.no_grad():
             for linear in (self.gate, self.up, self.down):
                 linear.weight.mul_(0.5)
 
     def forward(self, read: torch.Tensor) -> torch.Tensor:
-        """Log odds (pairs) of what is read (pairs, 3, domains)."""
+        """Log odds of a broken rule (pairs) of what is read (pairs, 3, domains)."""
         each = read.transpose(1, 2)
         return self.bias + self.down(functional.silu(self.gate(each)) * self.up(each)).sum((1, 2))
 
@@ -83,7 +92,18 @@ def fit(evidence: Evidence, seed: int) -> Fusion:
         return (each * weights[some]).sum() / weights[some].sum() + DECAY * shrunk
 
     descend(list(fusion.parameters()), lost, len(evidence.read), STEPS, RATE, seed)
+    fusion.excuse = fit_excuse(evidence)
     return fusion.requires_grad_(False)
+
+
+def fit_excuse(evidence: Evidence) -> tuple[float, float]:
+    """See `Fusion.excuse`; where no exception applies anywhere it hardly ever does."""
+    broken = evidence.broken > 0
+    waived = evidence.waived[broken] > 0
+    if not waived.any() or waived.all():
+        return 0.0, OTHERS
+    line = LogisticRegression(C=100.0).fit(evidence.excused[broken, None].numpy(), waived.numpy())
+    return float(line.coef_[0, 0]), float(line.intercept_[0])
 
 
 @torch.no_grad()
@@ -91,9 +111,10 @@ def gather(
     decoder: LlamaForCausalLM, chat: ChatTokenizer, pairs: Iterable[pairing.Pair], axes: Axes, depth: int, number: int
 ) -> Evidence:
     """What the last layer's neurons would read of the contents behind so many policies; they must have been cleared."""
-    layers, found, broken, sources, sizes = range(depth, len(decoder.model.layers)), [], [], [], []
+    layers, sources, sizes = range(depth, len(decoder.model.layers)), [], []
+    found, excused, labels = [], [], []
     for stance, drawn in itertools.islice(pairs, number):
-        some = [(volume, ruling) for volume, ruling in drawn if ruling.label in SETTLED]
+        some = [(volume, ruling) for volume, ruling in drawn if ruling.label in SETTLED | {"exception"}]
         if not some:
             continue
         prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
@@ -103,10 +124,14 @@ def gather(
         states = network.climb(decoder, hidden, past, layers, places=places)[0][-1][:, 0]
         inside = network.normal(states, torch.ones(states.shape[1]))
         found.append(torch.einsum("nw,wkd->nkd", inside, axes.read))
-        broken += [float(ruling.label == "yes") for _, ruling in some]
+        excused.append(inside @ axes.excused[:, 0])
+        labels += [ruling.label for _, ruling in some]
         sources += [volume.example.source for volume, _ in some]
         sizes.append(conversion.size_of(states))
-    return Evidence(torch.cat(found), torch.tensor(broken), sources, sum(sizes) / len(sizes))
+    broken, waived = (
+        torch.tensor([float(label in said) for label in labels]) for said in (("yes", "exception"), ("exception",))
+    )
+    return Evidence(torch.cat(found), torch.cat(excused), broken, waived, sources, sum(sizes) / len(sizes))
 
 
 @torch.no_grad()
@@ -120,14 +145,15 @@ def clear(layer: nn.Module) -> None:
 
 @torch.no_grad()
 def write(decoder: LlamaForCausalLM, fusion: Fusion, axes: Axes, labels: Sequence[int], size: float) -> None:
-    """Into the last layer, whose neurons were cleared: the fusion's neurons, and as many as there are labels that take off what
-    the state says of them; heads of this layer say nothing of labels any more. `size` is that of `Evidence`."""
+    """Into the last layer, whose neurons were cleared: the fusion's neurons, two for exceptions, and as many as there are
+    labels that take off what the state says of them; heads of this layer say nothing of labels any more. `size` is that of
+    `Evidence`."""
     layer, said = decoder.model.layers[-1], decoder.lm_head.weight[list(labels)] * decoder.model.norm.weight
     mlp, writer, steps = layer.mlp, layer.self_attn.o_proj, calibrate.towards(decoder, labels)
     writer.weight -= steps @ (said @ writer.weight)
     towards = size * steps
-    aside = [LABELS.index(label) for label in LABELS if label not in ("yes", "no")]
-    yes = (towards[:, LABELS.index("yes")] - towards[:, LABELS.index("no")]) / 2
+    way = dict(zip(LABELS, towards.T, strict=True))
+    yes = (way["yes"] + way["exception"] - way["no"]) / 2
     row = mlp.gate_proj.out_features
     for domain in range(len(DOMAIN_NAMES)):
         rows = slice(row - len(fusion.gate.weight), row)
@@ -135,9 +161,15 @@ def write(decoder: LlamaForCausalLM, fusion: Fusion, axes: Axes, labels: Sequenc
             matrix.weight[rows], matrix.bias[rows] = read.weight @ axes.read[:, :, domain].T, read.bias
         mlp.down_proj.weight[:, rows] = yes[:, None] * fusion.down.weight
         row = rows.start
+    weight, bias = fusion.excuse
+    for sign, label in ((1, "yes"), (-1, "exception")):
+        row -= 1
+        mlp.gate_proj.weight[row], mlp.gate_proj.bias[row] = sign * weight * axes.excused[:, 0], sign * bias
+        mlp.up_proj.weight[row], mlp.up_proj.bias[row] = 0.0, 1.0
+        mlp.down_proj.weight[:, row] = -way[label]
     rows = slice(row - len(labels), row)
     mlp.gate_proj.weight[rows], mlp.gate_proj.bias[rows] = 0.0, OPEN
     mlp.up_proj.weight[rows] = said
     mlp.up_proj.bias[rows] = 0.0
     mlp.down_proj.weight[:, rows] = -towards / functional.silu(torch.tensor(OPEN))
-    mlp.down_proj.bias += yes * fusion.bias + OTHERS * towards[:, aside].sum(1)
+    mlp.down_proj.bias += yes * fusion.bias + OTHERS * (way["unknown"] + way["none"])

@@ -27,6 +27,8 @@ def mixture():
 
 WAYS = {domain: torch.randn(384, generator=torch.Generator().manual_seed(domain)) for domain in (HATE, SPAM)}
 
+EXCUSE = torch.randn(384, generator=torch.Generator().manual_seed(99))
+
 
 @pytest.fixture(scope="module")
 def written(mixture):
@@ -40,7 +42,9 @@ def written(mixture):
     rules = torch.cat([torch.randn(600, 384) + way for way in WAYS.values()])
     covered = torch.zeros(1200, len(DOMAIN_NAMES))
     covered[:600, HATE], covered[600:, SPAM] = 1.0, 1.0
-    domains.write(decoder, domains.Rules(rules, covered, torch.randn(4000, 384)), axes, 1, 3)
+    others, excusing = torch.randn(4000, 384), torch.arange(4000) < 600
+    others[excusing] += EXCUSE
+    domains.write(decoder, domains.Rules(rules, covered, others, excusing), axes, 1, 3)
     neurons = domains.begin_neurons(mixture, NEURONS, len(DOMAIN_NAMES), 0)
     domains.write_opinions(decoder.model.layers[2], neurons, axes, 2.0)
     return decoder, axes, neurons, states
@@ -114,6 +118,9 @@ def test_heads_carry_the_domains_of_what_they_look_at_and_nothing_from_where_no_
         assert carried(decoder, heads, opening).abs().max() < 1e-3
         told = carried(decoder, heads, line) @ along - carried(decoder, heads, torch.randn(384)) @ along
         assert told[HATE] > 3 * told[SPAM].abs()
+    assert carried(decoder, range(4, 6), opening).abs().max() < 1e-3
+    excused, broken, other = (carried(decoder, range(4, 6), torch.randn(384) + way) for way in (EXCUSE, WAYS[HATE], 0.0))
+    assert (excused - other) @ axes.excused > 3 * ((broken - other) @ axes.excused).abs()
 
 
 @torch.no_grad()
@@ -147,7 +154,7 @@ def test_opinions_are_what_the_neurons_say_and_read_nothing_along_the_axes(writt
 def test_nothing_else_writes_along_the_axes(written):
     decoder, axes, _, _ = written
     size = decoder.config.head_dim
-    heads = {*lessons.HEADS[0], domains.POLICY}
+    heads = {*lessons.HEADS[0], *lessons.HEADS[1], domains.POLICY}
     silent = [row for head in range(12) if head not in heads for row in range(head * size, (head + 1) * size)]
     assert (axes.new.T @ decoder.model.layers[2].self_attn.o_proj.weight[:, silent]).abs().max() < 1e-4
     last = decoder.model.layers[3]

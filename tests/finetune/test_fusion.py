@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from torch.nn import functional
 
 from finetune.nano import augment, calibrate, domains, fusion, lessons, network, packing, shelf
 from finetune.nano.stance import DOMAIN_NAMES, judge
@@ -33,7 +35,12 @@ def pairs_of(number: int, domain: int, seed: int) -> fusion.Evidence:
     read[:, OPINION, domain] = torch.randn(number)
     read[:, RULE, domain] = torch.rand(number).round()
     broken = (read[:, OPINION, domain] + 0.3 * torch.randn(number) > 0) & (read[:, RULE, domain] > 0.5)
-    return fusion.Evidence(read, broken.float(), ["edos"] * number, 1.0)
+    return evidence_of(read, broken.float(), ["edos"] * number)
+
+
+def evidence_of(read: torch.Tensor, broken: torch.Tensor, sources: list[str]) -> fusion.Evidence:
+    """Without exceptions."""
+    return fusion.Evidence(read, torch.zeros(len(read)), broken, torch.zeros(len(read)), sources, 1.0)
 
 
 def test_what_is_learned_of_one_domain_holds_for_every_other():
@@ -47,10 +54,23 @@ def test_what_is_learned_of_one_domain_holds_for_every_other():
 
 def test_a_large_set_counts_less_than_its_pairs():
     read, broken = torch.zeros(500, 3, len(DOMAIN_NAMES)), (torch.arange(500) < 400).float()
-    one = fusion.fit(fusion.Evidence(read, broken, ["edos"] * 500, 1.0), 0)
-    two = fusion.fit(fusion.Evidence(read, broken, ["edos"] * 400 + ["sms-spam"] * 100, 1.0), 0)
+    one = fusion.fit(evidence_of(read, broken, ["edos"] * 500), 0)
+    two = fusion.fit(evidence_of(read, broken, ["edos"] * 400 + ["sms-spam"] * 100), 0)
     assert torch.sigmoid(one(read[:1])).item() == pytest.approx(0.8, abs=0.02)
     assert torch.sigmoid(two(read[:1])).item() == pytest.approx(20 / (20 + 10), abs=0.02)
+
+
+def test_an_exception_is_told_by_what_is_looked_at_where_a_rule_is_broken():
+    torch.manual_seed(4)
+    found = pairs_of(4000, HATE, 0)
+    waived = found.broken * (torch.rand(4000) < 0.2)
+    excused = torch.where(waived > 0, 1.0, 0.2) + 0.1 * torch.randn(4000)
+    excused[found.broken == 0] = 1.0
+    weight, bias = fusion.fit_excuse(replace(found, excused=excused, waived=waived))
+    assert 0.2 < -bias / weight < 1.0
+    assert weight + bias > 3
+    assert 0.2 * weight + bias < -3
+    assert fusion.fit_excuse(found) == (0.0, fusion.OTHERS)
 
 
 @torch.no_grad()
@@ -58,6 +78,7 @@ def test_labels_are_what_the_fusion_says_and_nothing_else(axes):
     torch.manual_seed(2)
     decoder, made = tiny.make_decoder(2), fusion.Fusion()
     made.bias.fill_(0.7)
+    made.excuse = 3.0, -1.5
     layer = decoder.model.layers[-1]
     fusion.clear(layer)
     states = network.normal(torch.randn(40, 384), torch.ones(384)) * 2.5
@@ -72,7 +93,11 @@ def test_labels_are_what_the_fusion_says_and_nothing_else(axes):
     along = torch.stack((axes.opinions, axes.covered, axes.policy), 1)
     odds = made(torch.einsum("nw,wkd->nkd", states / 2.5, along))
     wanted = torch.full((40, len(LABELS)), fusion.OTHERS)
-    wanted[:, LABELS.index("yes")], wanted[:, LABELS.index("no")] = odds / 2, -odds / 2
+    excuse = 3.0 * (states / 2.5 @ axes.excused[:, 0]) - 1.5
+    assert excuse.std() > 1
+    wanted[:, LABELS.index("yes")] = odds / 2 - functional.silu(excuse)
+    wanted[:, LABELS.index("exception")] = odds / 2 - functional.silu(-excuse)
+    wanted[:, LABELS.index("no")] = -odds / 2
     assert odds.std() > 0.02
     assert said.numpy() == pytest.approx(wanted.numpy(), abs=0.02)
 
@@ -85,12 +110,14 @@ def test_what_is_gathered_is_what_the_last_layer_would_read(chat, hate, axes):
     never = [(hate, drawn)] * 5
     fusion.clear(decoder.model.layers[2])
     found = fusion.gather(decoder, chat, [(hate, drawn), *never], axes, 1, 1)
-    settled = [(volume, ruling) for volume, ruling in drawn if ruling.label in ("yes", "no", "none")]
-    assert found.broken.tolist() == [float(ruling.label == "yes") for _, ruling in settled]
+    settled = [(volume, ruling) for volume, ruling in drawn if ruling.label != "unknown"]
+    assert found.broken.tolist() == [float(ruling.label in ("yes", "exception")) for _, ruling in settled]
+    assert found.waived.tolist() == [float(ruling.label == "exception") for _, ruling in settled]
     prefix = packing.encode_prefix(chat, group.system, list(lessons.line_texts(hate)))
-    for (volume, _), read in zip(settled, found.read, strict=True):
+    for (volume, _), read, excused in zip(settled, found.read, found.excused, strict=True):
         states, _, _ = network.forward(decoder, torch.tensor([[*prefix.ids, *volume.row.ids]]))
         inside = network.normal(states[3][0, -1], torch.ones(384))
         for part, along in zip(read, (axes.opinions, axes.covered, axes.policy), strict=True):
             assert part.numpy() == pytest.approx((inside @ along).numpy(), abs=0.02)
+        assert excused.item() == pytest.approx((inside @ axes.excused[:, 0]).item(), abs=0.02)
     assert found.sources == [volume.example.source for volume, _ in settled]
