@@ -105,8 +105,6 @@ class AnswerFormat:
     def rationale_grammar(self) -> str:
         """Lark for what follows `opening` in ``reasoned`` mode, up to the label."""
         to_label = _terminal('",' + _LABEL_HEAD)
-        if not self.rationale_chars:
-            return f"start: {to_label}\n"
         return f"start: TEXT {to_label}\nTEXT: /{_STRING_CHARACTER}{{0,{self.rationale_chars}}}/\n"
 
     def is_rationale_step(self, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Calibration: a temperature and an offset of `yes`, fitted on texts kept out of training and folded into the weights.
+"""Calibration: a temperature and an offset of `yes`, fitted on texts kept out of training, and folded in.
 
 Whoever loads the folder, on any engine, gets the calibrated probabilities; nothing has to be stored or applied beside it.
 """

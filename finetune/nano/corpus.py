@@ -41,9 +41,16 @@ def blocks(text: str, size: int = 1200) -> Iterator[str]:
     yield "\n".join(piece)
 
 
-def reddit(folder: Path) -> Iterator[str]:
+def comments(folder: Path) -> Iterator[tuple[str, set[int]]]:
+    """Comments, each with the numbers of the emotions that people found in it (GoEmotions, Demszky et al. 2020)."""
     for name in ("train", "dev", "test"):
-        yield from (clean(line.split("\t")[0]) for line in lines(folder / f"goemotions-reddit/{name}.tsv.zst"))
+        for line in lines(folder / f"goemotions-reddit/{name}.tsv.zst"):
+            text, found, _ = line.split("\t")
+            yield clean(text), set(map(int, found.split(",")))
+
+
+def reddit(folder: Path) -> Iterator[str]:
+    yield from (text for text, _ in comments(folder))
 
 
 def talk(folder: Path) -> Iterator[str]:
@@ -94,14 +101,9 @@ CALM = frozenset({"admiration", "caring", "excitement", "gratitude", "joy", "opt
 
 
 def calm(folder: Path) -> Iterator[str]:
-    """Comments in which people found nothing but feelings of that kind (GoEmotions, Demszky et al. 2020)."""
-    home = folder / "goemotions-reddit"
-    names = (home / "labels.txt").read_text(encoding="utf-8").split()
-    for part in ("train", "dev", "test"):
-        for line in lines(home / f"{part}.tsv.zst"):
-            text, found, _ = line.split("\t")
-            if {names[int(number)] for number in found.split(",")} <= CALM:
-                yield clean(text)
+    """Comments in which people found nothing but feelings of that kind."""
+    names = (folder / "goemotions-reddit/labels.txt").read_text(encoding="utf-8").split()
+    yield from (text for text, found in comments(folder) if {names[number] for number in found} <= CALM)
 
 
 def everyday(folder: Path, seed: int) -> list[str]:

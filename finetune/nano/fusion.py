@@ -97,10 +97,11 @@ def fit(evidence: Evidence, seed: int) -> Fusion:
 
 
 def fit_excuse(evidence: Evidence) -> tuple[float, float]:
-    """See `Fusion.excuse`; where no exception applies anywhere it hardly ever does."""
+    """See `Fusion.excuse`; where no exception applies anywhere it hardly ever does. Raises ValueError where one does everywhere
+    that a rule is broken."""
     broken = evidence.broken > 0
     waived = evidence.waived[broken] > 0
-    if not waived.any() or waived.all():
+    if not waived.any():
         return 0.0, OTHERS
     line = LogisticRegression(C=100.0).fit(evidence.excused[broken, None].numpy(), waived.numpy())
     return float(line.coef_[0, 0]), float(line.intercept_[0])

@@ -43,7 +43,7 @@ def answer_lines(seed: int, number: int = 6000) -> Iterator[str]:
         rules = f'{{"id":"{letter}{digit}","quote":"you"}},{{"id":"{letter}{other}","quote":"the"}}'
         yield f'{HEAD}exception","rules":[{rules}],"exceptions":["X{other}"],"escalations":["E{other}"]}}'
         yield f'{HEAD}unknown","rules":[],"escalations":["E{other}"],"missing":["thread","target"]}}'
-        yield '{"rationale":"No rule fits: it is news.","violates":"no"}\nSURFACE comment\nTHREAD "a"\nTEXT "b"'
+        yield '{"rationale":"","violates":"no"}\nSURFACE comment\nTHREAD "a"\nTEXT "b"'
         yield f"POLICY Hate\n{letter}{digit} Threat: A\n{letter}{other} Insult: B\nEXCEPTIONS"
         yield f"X{other} Quote: C (covers {letter}{digit}, {letter}{other})\nESCALATE\nE{other} Context missing: D\n(none)"
 
@@ -111,7 +111,7 @@ def train(corpus: Iterable[str], answers: Iterable[str], pieces: Sequence[str], 
 def check_labels(tokenizer: Tokenizer) -> dict[str, int]:
     """The token of each label after the head; raises when one is not a single, distinct token."""
     ids = {}
-    for head in (HEAD, '{"rationale":"No rule fits: it is news.","violates":"'):
+    for head in (HEAD, '{"rationale":"","violates":"'):
         before = tokenizer.encode(head, add_special_tokens=False).ids
         for label in LABELS:
             whole = tokenizer.encode(head + label, add_special_tokens=False).ids

@@ -19,6 +19,9 @@ Every number can have an interval, and says how many independent units it rests 
 - comparison: `Pairing`, `mcnemar`, `holm`, `benjamini_hochberg`, `benjamini_yekutieli`, `conclude`, `non_inferior`,
   `auroc_difference`
 - prevalence: `corrected_prevalence`, for the errors of the detector
+
+In modules of their own, because they load more of scipy: `moderator.metrics.recalibration` (from scores to probabilities that
+mean what they say) and `moderator.metrics.abstention` (deciding only so far as a guarantee or a price list allows).
 """
 
 from moderator.metrics.agreement import (

@@ -79,11 +79,6 @@ class Choice:
     """Each item's probability by the chosen method, fitted without the item's fold: what calibration may be measured on."""
 
 
-def log_loss(labels: ArrayLike, chances: ArrayLike) -> float:
-    """The mean of minus the log of the probability given to each label (nats)."""
-    return float(_lost(np.asarray(labels, dtype=np.float64), np.asarray(chances, dtype=np.float64)).mean())
-
-
 def fit_temperature(labels: ArrayLike, scores: ArrayLike) -> Platt:
     """The scale of the logits with the least log loss."""
     return Platt(_fit_logits(labels, scores, [1.0])[0], method="temperature")
@@ -147,6 +142,7 @@ def choose(
 
 
 def _lost(labels: Floats, chances: Floats) -> Floats:
+    """The log loss (nats) of each item."""
     p = np.clip(chances, _FURTHEST, 1 - _FURTHEST)
     lost: Floats = -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
     return lost

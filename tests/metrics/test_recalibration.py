@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
+from sklearn.metrics import log_loss
 
 from moderator.metrics import expected_calibration_error
 from moderator.metrics.intervals import Floats
-from moderator.metrics.recalibration import METHODS, Identity, Isotonic, Platt, choose, fit_isotonic, fit_platt, log_loss
+from moderator.metrics.recalibration import METHODS, Identity, Isotonic, Platt, choose, fit_isotonic, fit_platt
 
 ITEMS = st.lists(
     st.tuples(st.booleans(), st.floats(0, 1, allow_nan=False)), min_size=8, max_size=60
