@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
@@ -28,12 +28,14 @@ from moderator.quoting import chunks, literal
 Mode = Literal["fast", "reasoned"]
 Label = Literal["no", "yes", "exception", "unknown", "none"]
 Missing = Literal["thread", "author", "target", "intent", "image", "link", "audience"]
+Kind = Literal["form", "rationale", "label", "rule", "quote", "exception", "escalation", "missing"]
 
 LABELS: Final[tuple[Label, ...]] = get_args(Label)
 MISSING: Final[tuple[Missing, ...]] = get_args(Missing)
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
-_MAX_RULES = 4
+MOST_RULES: Final = 4
+"""As many rules an answer may cite."""
 _MAX_IDS = 3
 _SHOWN_OF_A_WRONG_VALUE = 24
 """Characters, in messages: what stands there was written by a model, and may be the content's own words."""
@@ -45,6 +47,7 @@ _FIELDS: Final[Mapping[Label, tuple[str, ...]]] = {
     "none": (),
 }
 """The fields that follow each label, in the order in which they are written."""
+_KINDS: Final[Mapping[str, Kind]] = {"exceptions": "exception", "escalations": "escalation", "missing": "missing"}
 _AT_LEAST: Final[Mapping[tuple[Label, str], int]] = {
     ("yes", "rules"): 1,
     ("exception", "rules"): 1,
@@ -75,6 +78,14 @@ class Finding:
     escalations: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
     rationale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a written answer, by what it states; ``form`` is what holds the rest together."""
+
+    kind: Kind
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +161,12 @@ class AnswerFormat:
 
         Raises `AnswerError` for ids that the policy does not have, and for a quote that is longer than an answer may have.
         """
+        return "".join(piece.text for piece in self.pieces(finding))
+
+    def pieces(self, finding: Finding) -> tuple[Piece, ...]:
+        """What `write` writes, in pieces. Raises as `write` does."""
         self._check(finding)
-        fields: list[str] = []
-        if self.mode == "reasoned":
-            fields.append(f'"rationale":{_string(finding.rationale, self.rationale_chars)}')
-        fields.append(f'{_LABEL_HEAD}{finding.label}"')
-        for field in self._fields(finding.label):
-            if field == "rules":
-                written = [f'{{"id":"{rule.id}","quote":{self._quote(rule.quote)}}}' for rule in finding.rules]
-            else:
-                written = [f'"{value}"' for value in getattr(finding, field)]
-            fields.append(f'"{field}":[{",".join(written)}]')
-        if self._rationale_last:
-            fields.append(f'"rationale":{_string(finding.rationale, self.rationale_chars)}')
-        return "{" + ",".join(fields) + "}"
+        return tuple(self._pieces(finding))
 
     def read(self, text: str) -> Finding:
         """The finding that an answer states. Raises `AnswerError` when it is not JSON, not of this form, or cites unknown ids.
@@ -194,10 +197,36 @@ class AnswerFormat:
             missing=tuple(dict.fromkeys(finding.missing)),
         )
 
+    def _pieces(self, finding: Finding) -> Iterator[Piece]:
+        rationale = Piece("rationale", _string(finding.rationale, self.rationale_chars)[1:-1])
+        yield Piece("form", self.opening)
+        if self.mode == "reasoned":
+            yield rationale
+            yield Piece("form", '",' + _LABEL_HEAD)
+        yield Piece("label", finding.label)
+        closing = '"'
+        for field in self._fields(finding.label):
+            yield Piece("form", f'{closing},"{field}":[')
+            yield from self._rules(finding.rules) if field == "rules" else _listed(_KINDS[field], getattr(finding, field))
+            closing = "]"
+        if self._rationale_last:
+            yield Piece("form", closing + ',"rationale":"')
+            yield rationale
+            closing = '"'
+        yield Piece("form", closing + "}")
+
+    def _rules(self, rules: Sequence[RuleFinding]) -> Iterator[Piece]:
+        for number, rule in enumerate(rules):
+            yield Piece("form", ("," if number else "") + '{"id":"')
+            yield Piece("rule", rule.id)
+            yield Piece("form", '","quote":"')
+            yield Piece("quote", self._quote(rule.quote))
+            yield Piece("form", '"}')
+
     def _quote(self, quote: str) -> str:
-        written = literal(quote)
-        if len(written) - 2 > self.quote_chars:
-            raise AnswerError(f"answer: a quote of {len(written) - 2} characters where {self.quote_chars} may be written")
+        written = literal(quote)[1:-1]
+        if len(written) > self.quote_chars:
+            raise AnswerError(f"answer: a quote of {len(written)} characters where {self.quote_chars} may be written")
         return written
 
     @property
@@ -211,7 +240,7 @@ class AnswerFormat:
         return MISSING if field == "missing" else getattr(self, field)
 
     def _bounds(self, label: Label, field: str) -> tuple[int, int]:
-        return _AT_LEAST.get((label, field), 0), _MAX_RULES if field == "rules" else _MAX_IDS
+        return _AT_LEAST.get((label, field), 0), MOST_RULES if field == "rules" else _MAX_IDS
 
     def _alternative(self, label: Label) -> dict[str, Any]:
         properties: dict[str, Any] = {}
@@ -244,6 +273,13 @@ class AnswerFormat:
                     raise AnswerError(f"answer: {given} with {finding.label!r}")
             elif values:
                 raise AnswerError(f"answer: {field} cannot be given with {finding.label!r}")
+
+
+def _listed(kind: Kind, values: Sequence[str]) -> Iterator[Piece]:
+    for number, value in enumerate(values):
+        yield Piece("form", ',"' if number else '"')
+        yield Piece(kind, value)
+        yield Piece("form", '"')
 
 
 def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,21 +1,21 @@
-"""A content with everything a reviewer needs, and what the machine has to say about it: a recommendation, never a decision."""
+"""A content with everything a reviewer needs, what the machine has to say about it, and what a person decides."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from moderator.content import Content, Turn
-from moderator.policy.model import Severity
+from moderator.policy.model import Severity, Slug
 from moderator.verdict import Verdict
 
 Advice = Literal["uphold", "overturn", "enforce", "allow", "ask_for_context", "person_decides"]
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Report(_Value):
@@ -63,6 +63,41 @@ class Case(_Value):
             rules = " ".join(rule.id for rule in verdict.rules)
             facts[f"earlier outcome {index}"] = f"{verdict.outcome} {rules} ({verdict.provenance.policy})".replace("  ", " ")
         return self.content.model_copy(update={"thread": (*self.content.thread, *said), "facts": facts})
+
+
+class DecidedRule(_Value):
+    """A rule that a person found broken, and the words of the content that break it (empty: none were picked)."""
+
+    id: str
+    quote: str = ""
+
+
+class Decision(_Value):
+    """What a person decided about a content: a line of a decisions file (schema ``decision/1``).
+
+    It is about the whole policy: a rule that is not named was not found broken. Under ``allowed_by_exception`` the rules are
+    those that were waived.
+    """
+
+    schema_: Literal["decision/1"] = Field(default="decision/1", alias="schema")
+    content: Content
+    policy: Slug
+    outcome: Literal["violates", "allowed", "allowed_by_exception"]
+    rules: tuple[DecidedRule, ...] = ()
+    exceptions: tuple[str, ...] = ()
+    reason: str = ""
+    by: str = ""
+    """Who decided, as a pseudonym or a role."""
+    at: AwareDatetime | None = None
+    case_id: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.outcome != "allowed") != bool(self.rules):
+            raise ValueError(f"`{self.outcome}` with {len(self.rules)} rules")
+        if (self.outcome == "allowed_by_exception") and not self.exceptions:
+            raise ValueError("`allowed_by_exception` without an exception")
+        return self
 
 
 class RuleAtIssue(_Value):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+from moderator.calibration import uncalibrated
 from moderator.content import Content
 from moderator.errors import DataError
 from moderator.policy.model import Policy
@@ -79,8 +80,9 @@ def conclude_again(verdict: Verdict, policy: Policy, content: Content) -> Verdic
     """The verdict that the judge would give under this policy, had the model reported what it reported: no model is asked.
 
     For a policy whose prompt is the same (see `moderator.judge.asks_the_same`) and whose severities, actions, precedence,
-    notices or exceptions differ. `content` is the one that was judged: quotes are looked up in it. The provenance names the new
-    policy; the usage is that of the calls whose findings these are.
+    notices or exceptions differ. A calibration is of one policy: the score is the model's own, and nothing is withheld.
+    `content` is the one that was judged: quotes are looked up in it. The provenance names the new policy; the usage is that of
+    the calls whose findings these are.
 
     Raises `DataError` for another content, for a verdict that records no findings, and for findings that cite what the policy
     does not have.
@@ -110,7 +112,8 @@ def _again(verdict: Verdict, policy: Policy, content: Content, findings: Sequenc
     )
     kept = {"metadata": verdict.metadata}
     # without probabilities no finding is an exception's: then the score does not depend on the policy
-    return again.model_copy(update=kept if all(found.probabilities for found in findings) else {**kept, "score": verdict.score})
+    known = all(found.probabilities for found in findings)
+    return again.model_copy(update=kept if known else {**kept, "score": uncalibrated(verdict).score})
 
 
 def _check_ids(verdict: Verdict, policy: Policy) -> None:

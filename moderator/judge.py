@@ -12,10 +12,11 @@ from typing import Final, Literal, Self
 
 from moderator.answer import Mode
 from moderator.answering import Answer, Thresholds, answer_all
+from moderator.calibration import FILE, Calibration, Calibrations
 from moderator.case import Advice, Case, Recommendation, RuleAtIssue
 from moderator.concluding import conclude, vote
 from moderator.content import Content
-from moderator.engines import Engine, close, describe, open_engine
+from moderator.engines import Engine, EngineDescription, close, describe, open_engine
 from moderator.errors import DataError, NoVerdictError, PolicyError, Problem, PromptError
 from moderator.policy import Policy, PolicySource, Rule, load_source
 from moderator.prompt import CompiledPrompt, Family, Question, compile_prompt, load_family
@@ -33,6 +34,7 @@ class _Compiled:
     policy: Policy
     prompts: tuple[CompiledPrompt, ...]
     provenance: Provenance
+    calibration: Calibration | None = None
     problem: str = ""
     """Set: the facts of some content ask for a variant that cannot be made, and this is why."""
 
@@ -42,8 +44,9 @@ class Moderator:
 
     `policy` is a name, a path or a `Policy`, or several of them; `engine` is an engine or what `open_engine` takes. `context`
     are facts that hold for every content (a content's own facts come first); they select policy variants. `samples` above 1
-    needs ``reasoned`` mode: label reads do not vary. Raises `PolicyError`, `PromptError` or `EngineError` when something cannot
-    be made.
+    needs ``reasoned`` mode: label reads do not vary. `calibrations` are used where they are valid; by default those that lie
+    beside the adapter or model, if any do. Raises `PolicyError`, `PromptError`, `EngineError` or `DataError` when something
+    cannot be made.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Moderator:
         samples: int = 1,
         context: Mapping[str, str] | None = None,
         thresholds: Thresholds | None = None,
+        calibrations: Calibrations | None = None,
         budget: int | None = None,
     ):
         if samples < 1 or (samples > 1 and mode != "reasoned"):
@@ -71,6 +75,7 @@ class Moderator:
         self._mode, self._plan, self._samples, self._budget = mode, plan, samples, budget
         self._context = dict(context or {})
         self._thresholds = thresholds or Thresholds()
+        self._calibrations = calibrations if calibrations is not None else _beside(self._description)
         self._compiled: dict[tuple[str, Mode, int, tuple[tuple[str, str], ...]], _Compiled] = {}
         for slug in self._sources:
             self._compile(slug, self._context, mode, samples)
@@ -93,6 +98,14 @@ class Moderator:
     def provenances(self) -> dict[str, Provenance]:
         """For each policy, what its outcomes will record (of the variant that the common context selects)."""
         return {slug: self._compile(slug, self._context, self._mode, self._samples).provenance for slug in self._sources}
+
+    def not_calibrated(self) -> dict[str, str]:
+        """The policies for which there are calibrations and none is valid, each with the reason. Not a fault, but worth saying:
+        what was withheld under a calibration is decided without one."""
+        if not self._calibrations.all:
+            return {}
+        made = self.provenances().items()
+        return {slug: self._calibrations.why_not(one) for slug, one in made if self._calibrations.find(one) is None}
 
     def prompts(self, slug: str) -> tuple[CompiledPrompt, ...]:
         """The compiled prompts for a policy, in the context that holds for every content; one for each call of the plan."""
@@ -170,9 +183,12 @@ class Moderator:
         compiled = [self._variant(slug, content, self._mode, self._samples) for content, slug in pairs]
         contents = [content for content, _ in pairs]
         if self._samples == 1:
-            return self._run(compiled, contents)
-        runs = [self._run(compiled, contents, sample) for sample in range(self._samples)]
-        return [vote([run[index] for run in runs]) for index in range(len(pairs))]
+            outcomes = self._run(compiled, contents)
+        else:
+            runs = [self._run(compiled, contents, sample) for sample in range(self._samples)]
+            outcomes = [vote([run[index] for run in runs]) for index in range(len(pairs))]
+        calibrations = (variant.calibration for variant in compiled)
+        return [of(outcome) if of else outcome for of, outcome in zip(calibrations, outcomes, strict=True)]
 
     def _run(
         self, compiled: Sequence[_Compiled], contents: Sequence[Content], sample: int | None = None
@@ -231,7 +247,17 @@ class Moderator:
                 "min_confidence": self._thresholds.confidence,
             },
         )
-        return _Compiled(policy, prompts, provenance)
+        calibration = self._calibrations.find(provenance)
+        if calibration is not None:
+            parameters = {**provenance.parameters, "calibration": calibration.digest}
+            provenance = provenance.model_copy(update={"parameters": parameters})
+        return _Compiled(policy, prompts, provenance, calibration)
+
+
+def _beside(description: EngineDescription) -> Calibrations:
+    """The calibrations that lie beside the adapter or model. Raises `DataError`."""
+    path = description.folder / FILE if description.folder else None
+    return Calibrations.read(path) if path and path.is_file() else Calibrations()
 
 
 def _by_slug(sources: Sequence[PolicySource]) -> dict[str, PolicySource]:

@@ -98,6 +98,29 @@ def chunks(shown: str) -> list[str]:
     return _CHUNK.findall(shown)
 
 
+def quotable(text: str, start: int, end: int) -> str:
+    """A passage of a text (character offsets, end exclusive), grown to pieces that a quote may be made of, as a quote of it.
+
+    Empty where nothing of it can be quoted.
+    """
+    before, upto = (len(literal(text[:offset])) - 2 for offset in (start, end))
+    at, found = 0, []
+    for piece in chunks(literal(text)[1:-1]):
+        if at < upto and at + len(piece) > before:
+            found.append(piece)
+        at += len(piece)
+    words = [place for place, piece in enumerate(found) if not _said(piece).isspace()]
+    shown = "".join(found[words[0] : words[-1] + 1]) if words else ""
+    quote = _said(shown)
+    return quote if literal(quote)[1:-1] == shown else ""
+
+
+def _said(shown: str) -> str:
+    """The text that a shown one stands for."""
+    said: str = json.loads(f'"{shown}"')
+    return said
+
+
 def _escape(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
 

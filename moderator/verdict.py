@@ -48,6 +48,10 @@ def _left_out(value: object) -> bool:
     return not value
 
 
+def _absent(value: object) -> bool:
+    return value is None
+
+
 class ReportedRule(_Value):
     """A rule that the model reported, and the words it quoted for it, as it wrote them."""
 
@@ -107,6 +111,8 @@ class Score(_Value):
     value: Annotated[float, Field(ge=0, le=1)] | None
     method: Method
     calibrated: bool = False
+    uncalibrated: Annotated[float, Field(ge=0, le=1)] | None = Field(default=None, exclude_if=_absent)
+    """What the value was before it was calibrated; left out where it was not."""
     label_mass: float | None = None
     """The probability of all labels together in the full vocabulary; low: the model did not want to answer in this form."""
 
@@ -150,6 +156,8 @@ class Verdict(_OutcomeLine):
     severity: Severity = "none"
     action: Action = "none"
     """What the policy recommends. The machine takes none of these."""
+    withheld: Outcome | None = Field(default=None, exclude_if=_absent)
+    """The outcome that was too doubtful to be decided by a machine, under ``needs_review``; left out where none was."""
     score: Score
     rationale: str = ""
     """The model's, for reviewers. A justification, not a cause; never shown to the author of the content."""

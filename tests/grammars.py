@@ -36,13 +36,13 @@ def vocabulary() -> tuple[Tokenizer, LLTokenizer]:
     return tokenizer, LLTokenizer(tokenizer.to_str(), eos_token=tokenizer.token_to_id("<|end|>"))
 
 
-def accepts(grammar: str, text: str) -> bool:
-    """Whether the grammar accepts the text, whole."""
+def accepts(grammar: str, text: str, *, whole: bool = True) -> bool:
+    """Whether the grammar accepts the text, to its end; not `whole`: as the beginning of something that it accepts."""
     tokenizer, ll = vocabulary()
     matcher = LLMatcher(ll, grammar, log_level=0)
     assert not matcher.is_error(), matcher.get_error()
     ids = tokenizer.encode(text).ids
-    return bool(matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting())
+    return bool(matcher.try_consume_tokens(ids) == len(ids) and (matcher.is_accepting() or not whole))
 
 
 def walk(grammar: str, draw: random.Random, most: int = 3000) -> str:

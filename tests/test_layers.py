@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "moderator"
 
 LAYERS = (
-    ("errors",),
+    ("errors", "recalibration"),
     ("assets", "content", "junit", "metrics", "quoting"),
     ("policy",),
     ("answer",),
@@ -24,6 +24,7 @@ LAYERS = (
     ("prompt",),
     ("engines",),
     ("answering", "resolution"),
+    ("calibration",),
     ("concluding",),
     ("judge",),
     ("records",),
@@ -31,7 +32,7 @@ LAYERS = (
     ("runs",),
     ("scoring",),
     ("comparing", "steering"),
-    ("report", "interop"),
+    ("report", "interop", "finetuning"),
     ("cli",),
     ("__main__",),
 )
@@ -56,20 +57,10 @@ CORNERS = {
     "cli": {"typer", "click", "rich"},
     "records": {"pyarrow", "pandas"},
     "report": {"altair", "vl_convert"},
-    "engines": {
-        "torch",
-        "transformers",
-        "peft",
-        "vllm",
-        "outlines",
-        "llguidance",
-        "tokenizers",
-        "safetensors",
-        "openai",
-        "httpx",
-    },
+    "engines": {"vllm", "outlines", "llguidance", "tokenizers", "safetensors", "openai", "httpx"},
+    "engines finetuning": {"torch", "transformers", "peft"},
 }
-"""Libraries that one package alone may know."""
+"""Libraries that one package, or two, may know."""
 
 OUTSIDE = {"finetune", "evals", "benchmarks", "tests", "moderator.tests"}
 
@@ -168,7 +159,9 @@ def test_imports_in_functions_are_few_and_named() -> None:
 @pytest.mark.parametrize("part", CORNERS)
 def test_libraries_stay_in_their_corner(part: str) -> None:
     elsewhere = [
-        found for found in imports() if found.imported.split(".")[0] in CORNERS[part] and _part(found.importer) != part
+        found
+        for found in imports()
+        if found.imported.split(".")[0] in CORNERS[part] and _part(found.importer) not in part.split()
     ]
     assert elsewhere == []
 
@@ -176,9 +169,19 @@ def test_libraries_stay_in_their_corner(part: str) -> None:
 def test_what_everybody_imports_of_the_engines_is_light() -> None:
     """``import moderator`` brings the seam and the scripted engine, and no library of a model with them."""
     light = {"moderator.engines", "moderator.engines.scripted"}
-    assert [
-        found for found in imports() if found.importer in light and found.imported.split(".")[0] in CORNERS["engines"]
-    ] == []
+    heavy = CORNERS["engines"] | CORNERS["engines finetuning"]
+    assert [found for found in imports() if found.importer in light and found.imported.split(".")[0] in heavy] == []
+
+
+def test_rows_and_calibration_need_no_torch() -> None:
+    """What makes rows and calibrates runs on the base install: only what trains and writes an adapter knows torch."""
+    training = {"base", "checkpoint", "packs", "training", "writing"}
+    torches = {
+        found.importer.rpartition(".")[2]
+        for found in imports()
+        if _part(found.importer) == "finetuning" and found.imported.split(".")[0] in CORNERS["engines finetuning"]
+    }
+    assert torches <= training
 
 
 def test_nothing_outside_the_package_is_imported() -> None:

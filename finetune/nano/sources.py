@@ -14,7 +14,6 @@ from pathlib import Path
 
 from finetune.nano import pairs
 from finetune.nano.hygiene import careful
-from finetune.nano.near import Held
 from finetune.nano.prepare import (
     SPAN_TOPICS,
     Example,
@@ -34,6 +33,7 @@ from finetune.nano.prepare import (
     youtube_spam,
 )
 from moderator.policy.library import list_policies, load_policy
+from moderator.suite.near import Held
 
 
 def table(path: Path, delimiter: str = ",") -> Iterator[Row]:

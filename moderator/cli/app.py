@@ -30,12 +30,14 @@ app.command("judge")(judging.judge)
 app.add_typer(policies.app, name="policy")
 
 
-class _Eval(TyperGroup):
-    """The commands of `moderator.cli.eval`, which takes long to import: it is imported when one of them is wanted."""
+class _Late(TyperGroup):
+    """The commands of a module that takes long to import: it is imported when one of them is wanted."""
+
+    module: str
 
     @cached_property
     def _group(self) -> TyperGroup:
-        return typer.main.get_group(import_module("moderator.cli.eval").app)
+        return typer.main.get_group(import_module(self.module).app)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return self._group.list_commands(ctx)
@@ -44,9 +46,21 @@ class _Eval(TyperGroup):
         return self._group.get_command(ctx, cmd_name)
 
 
+class _Eval(_Late):
+    module = "moderator.cli.eval"
+
+
+class _Finetune(_Late):
+    module = "moderator.cli.finetune"
+
+
 app.add_typer(
     typer.Typer(cls=_Eval, help="Measure moderators against labelled content.", no_args_is_help=True, callback=lambda: None),
     name="eval",
+)
+app.add_typer(
+    typer.Typer(cls=_Finetune, help="Train and calibrate a model on your cases.", no_args_is_help=True, callback=lambda: None),
+    name="finetune",
 )
 app.command("engines")(engines.engines)
 

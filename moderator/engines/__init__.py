@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from moderator.errors import EngineError
@@ -57,6 +58,8 @@ class EngineDescription:
     """The prompt family that the model was made for, if it says so."""
     batch: int = 256
     """How many contents the engine likes to be given at once."""
+    folder: Path | None = None
+    """Where the adapter's files are, or without one the model's, if they are on this machine."""
 
 
 @runtime_checkable

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict, load_peft_weights
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from moderator.engines.folder import MANIFEST, family, model_folder, trained_on, versioned_name
 from moderator.errors import EngineError
 
 
@@ -17,11 +24,9 @@ def merged(network: Any, adapter: str) -> Any:
     """The model with the adapter's weights added to its own. Raises `EngineError` when they do not fit it to the last one."""
     if PeftConfig.from_pretrained(adapter).is_prompt_learning:
         raise EngineError(f"{adapter}: an adapter of this kind cannot be merged into weights")
-    with warnings.catch_warnings():
+    with quiet(), warnings.catch_warnings():
         # of missing weights peft only warns, of superfluous ones it says nothing; both are found below
         warnings.filterwarnings("ignore", "Found missing adapter keys")
-        # what peft uses and transformers deprecates is not for our users to mend
-        warnings.simplefilter("ignore", FutureWarning)
         adapted = PeftModel.from_pretrained(network, adapter)
     stored = set(load_peft_weights(adapter, device="cpu"))
     used = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
@@ -33,13 +38,52 @@ def merged(network: Any, adapter: str) -> Any:
     return adapted.merge_and_unload()
 
 
+def write_merged(model: Path, adapter: Path, target: Path) -> None:
+    """Writes the model with the adapter merged into a folder: added up in float32, rounded once to the model's own type.
+
+    Everything else of the model's folder is copied, byte for byte. Raises `EngineError` for an adapter that does not fit.
+    """
+    with quiet():
+        network = AutoModelForCausalLM.from_pretrained(str(model), dtype="auto")
+        own = network.dtype
+        merged(network.to(torch.float32), str(adapter)).to(own).save_pretrained(target)
+    for path in model.iterdir():
+        # the tokenizer and what belongs to it; nothing that says where weights are
+        belongs = path.suffix in (".json", ".jinja", ".model", ".txt") and not path.name.endswith(".index.json")
+        if belongs and not (target / path.name).exists():
+            shutil.copy(path, target)
+    if (chosen := family(adapter)) is not None:
+        (target / MANIFEST).write_text(json.dumps({"family": chosen}) + "\n", encoding="utf-8")
+
+
+def merge(model: str, adapter: str, target: Path) -> None:
+    """`write_merged` for folders that are given by name, once the adapter is known to be this model's. Raises `EngineError`."""
+    folder, own = model_folder(model), Path(adapter)
+    if not (own / "adapter_config.json").is_file():
+        raise EngineError(f"{adapter}: no adapter here (there is no adapter_config.json)")
+    check_base(own, versioned_name(folder.name, folder))
+    try:
+        write_merged(folder, own, target)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise EngineError(f"{model}+{adapter}: {' '.join(str(error).split())[:300]}") from None
+
+
+def check_base(adapter: Path, model: str) -> None:
+    """Raises `EngineError` where the adapter says that it was trained for a model of other weights (names with digests)."""
+    base = trained_on(adapter)
+    if base is not None and base.rpartition("@")[2] != model.rpartition("@")[2]:
+        raise EngineError(f"{adapter}: the adapter was trained on {base}, and does not fit {model}")
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars of transformers: an engine opens in silence."""
+    """Without the progress bars of transformers, and without warnings of what peft uses and transformers deprecates."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         if shown:
             transformers_logging.enable_progress_bar()

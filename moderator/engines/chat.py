@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from moderator.prompt import Prompt
 
 _SYSTEM_SLOT: Final = "\ue000system\ue001"
 _USER_SLOT: Final = "\ue000user\ue001"
+_ANSWER_SLOT: Final = "\ue000answer\ue001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class ChatTokenizer:
         self._model = model
         self.frame = _frame(template, variables or {}, model)
         self.prefix = lru_cache(maxsize=64)(self._prefix)
-        self._after = tuple(self._encode_structure(self.frame.after))
+        self.after = tuple(self.encode_structure(self.frame.after))
+        self._closing = _closing(template, variables or {})
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> ChatTokenizer:
@@ -89,6 +91,21 @@ class ChatTokenizer:
         """A text as text: whatever it says, no control token comes of it."""
         return self._text.encode(text, add_special_tokens=False).ids
 
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """`encode`, and the characters of the text that each token stands for: start and end, exclusive."""
+        encoding = self._text.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
+    def encode_structure(self, text: str) -> list[int]:
+        """A text of the template's own, in which control tokens are what they are."""
+        return self._structure.encode(text, add_special_tokens=False).ids
+
+    @cached_property
+    def end_of_turn(self) -> int | None:
+        """The token that the template puts behind an answer; None where it puts none."""
+        ids = self.encode_structure(self._closing)
+        return ids[0] if ids and ids[0] in self.control_ids else None
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` over many texts."""
         return [encoding.ids for encoding in self._text.encode_batch_fast(list(texts), add_special_tokens=False)]
@@ -97,7 +114,7 @@ class ChatTokenizer:
         """What follows the shared prefix in each prompt: the user turn, and the assistant's turn as far as it is given."""
         users = self.encode_batch([prompt.user for prompt in prompts])
         prefills = {prefill: self.encode(prefill) for prefill in {prompt.prefill for prompt in prompts}}
-        return [[*user, *self._after, *prefills[prompt.prefill]] for user, prompt in zip(users, prompts, strict=True)]
+        return [[*user, *self.after, *prefills[prompt.prefill]] for user, prompt in zip(users, prompts, strict=True)]
 
     def label_ids(self, form: AnswerFormat) -> dict[Label, int]:
         """The token of each label after the answer's head. Raises `EngineError` when one is not one token of its own there."""
@@ -114,12 +131,9 @@ class ChatTokenizer:
             found[label] = ids[-1]
         return tuple(found.items())
 
-    def _encode_structure(self, text: str) -> list[int]:
-        return self._structure.encode(text, add_special_tokens=False).ids
-
     def _prefix(self, system: str) -> tuple[int, ...]:
         """The shared prefix: everything up to the slot of the content. Cached by text."""
-        return (*self._encode_structure(self.frame.before), *self.encode(system), *self._encode_structure(self.frame.between))
+        return (*self.encode_structure(self.frame.before), *self.encode(system), *self.encode_structure(self.frame.between))
 
 
 def _deaf(tokenizer: Tokenizer) -> Tokenizer:
@@ -139,11 +153,8 @@ def special_tokens(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _frame(template: str, variables: Mapping[str, Any], model: str) -> Frame:
-    system = {"role": "system", "content": _SYSTEM_SLOT}
-    user = {"role": "user", "content": _USER_SLOT}
-    together = {"role": "user", "content": f"{_SYSTEM_SLOT}\n\n{_USER_SLOT}"}
-    for messages in ([system, user], [together]):
-        rendered = _render(template, messages, variables)
+    for messages in _TURNS:
+        rendered = _render(template, messages, variables, answered=False)
         before, found_system, rest = rendered.partition(_SYSTEM_SLOT)
         between, found_user, after = rest.partition(_USER_SLOT)
         if found_system and found_user and _USER_SLOT not in after and _SYSTEM_SLOT not in after:
@@ -153,7 +164,21 @@ def _frame(template: str, variables: Mapping[str, Any], model: str) -> Frame:
     )
 
 
-def _render(template: str, messages: Sequence[Mapping[str, str]], variables: Mapping[str, Any]) -> str:
+def _closing(template: str, variables: Mapping[str, Any]) -> str:
+    """What the template puts behind an answer; empty where it puts nothing, or takes no answers."""
+    answer = {"role": "assistant", "content": _ANSWER_SLOT}
+    rendered = (_render(template, [*messages, answer], variables, answered=True) for messages in _TURNS)
+    return next((text.partition(_ANSWER_SLOT)[2] for text in rendered if _ANSWER_SLOT in text), "")
+
+
+_TURNS: Final[Sequence[Sequence[Mapping[str, str]]]] = (
+    ({"role": "system", "content": _SYSTEM_SLOT}, {"role": "user", "content": _USER_SLOT}),
+    # templates that know no system turn
+    ({"role": "user", "content": f"{_SYSTEM_SLOT}\n\n{_USER_SLOT}"},),
+)
+
+
+def _render(template: str, messages: Sequence[Mapping[str, str]], variables: Mapping[str, Any], *, answered: bool) -> str:
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
 
@@ -165,7 +190,7 @@ def _render(template: str, messages: Sequence[Mapping[str, str]], variables: Map
     environment.globals["strftime_now"] = date(2025, 1, 1).strftime
     try:
         return environment.from_string(template).render(
-            messages=messages, add_generation_prompt=True, enable_thinking=False, **variables
+            messages=messages, add_generation_prompt=not answered, enable_thinking=False, **variables
         )
     except jinja2.TemplateError:
         return ""

@@ -6,8 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from moderator.errors import EngineError
+
+MANIFEST: Final = "moderator.json"
+"""The file in which a model's or adapter's folder says what only we want to know of it."""
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -60,11 +64,20 @@ def versioned_name(name: str, folder: Path) -> str:
 
 
 def family(folder: Path) -> str | None:
-    """The prompt family that ``moderator.json`` names, if the folder has one. Raises `EngineError` when it cannot be read."""
-    path = folder / "moderator.json"
+    """The prompt family that the folder's manifest names, if it has one. Raises `EngineError` when it cannot be read."""
+    return _named(folder, "family")
+
+
+def trained_on(folder: Path) -> str | None:
+    """The model, with the beginning of its digest, that an adapter's manifest says it was trained on. Raises `EngineError`."""
+    return _named(folder, "base")
+
+
+def _named(folder: Path, key: str) -> str | None:
+    path = folder / MANIFEST
     if not path.is_file():
         return None
-    name = read_json(path).get("family")
+    name = read_json(path).get(key)
     if name is not None and not isinstance(name, str):
-        raise EngineError(f"{path}: `family` is {name!r}, not a name")
+        raise EngineError(f"{path}: `{key}` is {name!r}, not a name")
     return name

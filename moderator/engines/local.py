@@ -20,7 +20,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils import cached_file
 
 from moderator.engines import Completion, EngineDescription
-from moderator.engines.adapters import merged, quiet
+from moderator.engines.adapters import check_base, merged, quiet
 from moderator.engines.chat import ChatTokenizer
 from moderator.engines.decoding import Grammars
 from moderator.engines.folder import digest, family, split_adapter, versioned_name, weight_files
@@ -37,7 +37,26 @@ _ROTARY: Final = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary positions whose angles depend on a token's position alone."""
 
 
-class LocalEngine(PackingEngine[DynamicCache]):
+class NetworkEngine(PackingEngine[DynamicCache]):
+    """Runs a transformers model that is in memory, on the device where it is. `ends`: ids that end a text."""
+
+    def __init__(self, name: str, network: Any, chat: ChatTokenizer, ends: Sequence[int], *, batch_tokens: int | None = None):
+        self.name = name
+        config = network.config.get_text_config()
+        ends = _ids(network.generation_config.eos_token_id) or ends
+        grammars = Grammars(chat.tokenizer, config.vocab_size, ends, model=name)
+        if can_be_packed(network):
+            tokens = batch_tokens or _BATCH_TOKENS.get(network.device.type, _BATCH_TOKENS["cpu"])
+            super().__init__(chat, _Packed(network), grammars, Limits(tokens=tokens))
+        else:
+            super().__init__(chat, _OneByOne(network), grammars, Limits(tokens=1, writers=1))
+
+    def complete(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        with engine_errors(self.name), torch.inference_mode():
+            return super().complete(prompts)
+
+
+class LocalEngine(NetworkEngine):
     """Runs ``MODEL[+ADAPTER]``: folders, or names of the Hugging Face Hub. An adapter is merged into the weights.
 
     `device` and `dtype` may be ``auto``: a GPU if there is one; bfloat16 on it and float32 on the CPU. `threads` sets torch's
@@ -53,38 +72,37 @@ class LocalEngine(PackingEngine[DynamicCache]):
         batch_tokens: int | None = None,
         threads: int | None = None,
     ):
-        self.name = f"local:{model}"
+        name = f"local:{model}"
         self._source, self._adapter = split_adapter(model)
         if threads is not None:
             torch.set_num_threads(threads)
-        with engine_errors(self.name):
-            self._device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-            self._dtype = _dtype(dtype, self._device)
-            chat, ends = _open_chat(self._source)
-            network = _open_network(self._source, self._adapter, self._dtype).to(self._device)
-        config = network.config.get_text_config()
-        ends = _ids(network.generation_config.eos_token_id) or ends
-        grammars = Grammars(chat.tokenizer, config.vocab_size, ends, model=self._source)
-        tokens = batch_tokens or _BATCH_TOKENS.get(self._device.type, _BATCH_TOKENS["cpu"])
-        if _can_be_packed(network):
-            super().__init__(chat, _Packed(network), grammars, Limits(tokens=tokens))
-        else:
-            super().__init__(chat, _OneByOne(network), grammars, Limits(tokens=1, writers=1))
+        with engine_errors(name):
+            place = device_of(device)
+            self._dtype = dtype_of(dtype, place)
+            chat, ends = open_chat(self._source)
+            if self._adapter:
+                check_base(model_files(self._adapter, "adapter_config.json"), self._versioned)
+            network = open_network(self._source, self._dtype)
+            network = (merged(network, self._adapter) if self._adapter else network).eval().to(place)
+        super().__init__(name, network, chat, ends, batch_tokens=batch_tokens)
 
-    def complete(self, prompts: Sequence[Prompt]) -> list[Completion]:
-        with engine_errors(self.name), torch.inference_mode():
-            return super().complete(prompts)
+    @cached_property
+    def _versioned(self) -> str:
+        """The model's name with the beginning of its digest."""
+        folder = model_files(self._source)
+        return versioned_name(folder.name if Path(self._source).is_dir() else self._source, folder)
 
     @cached_property
     def description(self) -> EngineDescription:
-        folder = _folder(self._source, "config.json")
-        adapter = _folder(self._adapter, "adapter_config.json") if self._adapter else None
+        folder = model_files(self._source)
+        adapter = model_files(self._adapter, "adapter_config.json") if self._adapter else None
         return EngineDescription(
             engine=f"local transformers {transformers.__version__}",
-            model=versioned_name(folder.name if Path(self._source).is_dir() else self._source, folder),
+            model=self._versioned,
             adapter_digest=digest(weight_files(adapter)) if adapter else None,
             parameters={"dtype": str(self._dtype).removeprefix("torch.")},
             family=family(adapter or folder) or family(folder),
+            folder=adapter or folder,
         )
 
 
@@ -106,7 +124,13 @@ def _first_lines(error: BaseException) -> str:
     return " ".join(lines[:2]) if lines else type(error).__name__
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def device_of(name: str) -> torch.device:
+    """The device of a name; ``auto``: a GPU if there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def dtype_of(name: str, device: torch.device) -> torch.dtype:
+    """The type of a name; ``auto``: bfloat16 on a GPU and float32 on the CPU. Raises `ValueError`."""
     if name == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     if name not in _DTYPES:
@@ -114,7 +138,7 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     return _DTYPES[name]
 
 
-def _folder(source: str, file: str) -> Path:
+def model_files(source: str, file: str = "config.json") -> Path:
     """Where a model's or adapter's files are: the folder itself, or its place in the Hub's cache."""
     return Path(source) if Path(source).is_dir() else Path(cached_file(source, file)).parent
 
@@ -123,7 +147,7 @@ def _ids(value: int | list[int] | None) -> list[int]:
     return [] if value is None else value if isinstance(value, list) else [value]
 
 
-def _open_chat(source: str) -> tuple[ChatTokenizer, list[int]]:
+def open_chat(source: str) -> tuple[ChatTokenizer, list[int]]:
     """The model's tokenizer, and the ids that end a text if the model itself names none."""
     tokenizer = AutoTokenizer.from_pretrained(source)
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -133,12 +157,13 @@ def _open_chat(source: str) -> tuple[ChatTokenizer, list[int]]:
     return chat, _ids(tokenizer.eos_token_id)
 
 
-def _open_network(source: str, adapter: str, dtype: torch.dtype) -> Any:
+def open_network(source: str, dtype: torch.dtype, **options: Any) -> Any:
+    """The model of a folder or a name, on the CPU unless the options, which are transformers', say otherwise."""
     with quiet():
-        network = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
-        if not _can_be_copied(network):
-            raise EngineError(f"{source}: {type(network).__name__} does not keep its state in a cache that can be copied")
-        return (merged(network, adapter) if adapter else network).eval()
+        network = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
+    if not _can_be_copied(network):
+        raise EngineError(f"{source}: {type(network).__name__} does not keep its state in a cache that can be copied")
+    return network
 
 
 _CACHE_NAMES: Final = frozenset({"cache", "past_key_values"})
@@ -155,7 +180,7 @@ def _can_be_copied(network: Any) -> bool:
     return bool(_CACHE_NAMES & _parameters(network)) and any(isinstance(layer, DynamicLayer) for layer in layers)
 
 
-def _can_be_packed(network: Any) -> bool:
+def can_be_packed(network: Any) -> bool:
     """Whether tokens of several rows may stand in one sequence: attention obeys a mask, positions obey `position_ids`."""
     config = network.config.get_text_config()
     rope = getattr(config, "rope_parameters", None) or {}

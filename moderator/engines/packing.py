@@ -108,6 +108,11 @@ class PackingEngine(Generic[Prefix]):
                 completions.update(self._under(system, group))
         return [completions[index] for index in range(len(prompts))]
 
+    def forget(self) -> None:
+        """Drops the prefixes that are kept: the model has changed."""
+        with self._lock:
+            self._prefixes.clear()
+
     def _under(self, system: str, group: _Group) -> Iterator[tuple[int, Completion]]:
         size = len(self._chat.prefix(system))
         room = self._model.context - size

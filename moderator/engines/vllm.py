@@ -11,7 +11,6 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
-import shutil
 import struct
 import tempfile
 import threading
@@ -28,11 +27,9 @@ os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 
-import torch
 import vllm
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM
 from vllm.exceptions import VLLMClientError, VLLMError
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
@@ -41,10 +38,10 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from moderator.answer import AnswerFormat
 from moderator.engines import Completion, EngineDescription
-from moderator.engines.adapters import merged, quiet
+from moderator.engines.adapters import check_base, write_merged
 from moderator.engines.chat import ChatTokenizer
 from moderator.engines.folder import digest, family, read_json, split_adapter, versioned_name, weight_files
-from moderator.engines.whole import sampling, schema, tokens_for, unwrapped
+from moderator.engines.whole import HARMONY_ANSWER, sampling, schema, tokens_for, unwrapped
 from moderator.errors import EngineError
 from moderator.prompt import Prompt, ReadLabel, Write
 
@@ -114,6 +111,9 @@ class VLLMEngine:
         self._base, adapter = split_adapter(model)
         self._folder = _folder(self.name, self._base, "config.json")
         self._adapter = _folder(self.name, adapter, "adapter_config.json") if adapter else None
+        self._model = versioned_name(self._folder.name if Path(self._base).is_dir() else self._base, self._folder)
+        if self._adapter:
+            check_base(self._adapter, self._model)
         self._profile = profile or ModelProfile.of(self._folder)
         self._chat = ChatTokenizer.from_folder(self._folder)
         self._lora: LoRARequest | None = None
@@ -139,13 +139,14 @@ class VLLMEngine:
         config = self._llm.llm_engine.vllm_config
         return EngineDescription(
             engine=f"vllm {vllm.__version__}",
-            model=versioned_name(self._folder.name if Path(self._base).is_dir() else self._base, self._folder),
+            model=self._model,
             adapter_digest=self._adapter_digest,
             parameters={
                 "dtype": str(config.model_config.dtype).removeprefix("torch."),
                 "grammar": self._profile.backend,
             },
             family=family(self._adapter or self._folder) or family(self._folder),
+            folder=self._adapter or self._folder,
         )
 
     def complete(self, prompts: Sequence[Prompt]) -> list[Completion]:
@@ -182,7 +183,7 @@ class VLLMEngine:
             return vllm.LLM(str(self._folder), **settings)
         if current_platform.is_cpu():
             with tempfile.TemporaryDirectory(prefix="moderator-merged-") as whole:
-                _merge(self._folder, self._adapter, Path(whole))
+                write_merged(self._folder, self._adapter, Path(whole))
                 return vllm.LLM(whole, **settings)
         rank = read_json(self._adapter / "adapter_config.json").get("r")
         least = next((allowed for allowed in _RANKS if isinstance(rank, int) and rank <= allowed), _RANKS[-1])
@@ -286,7 +287,7 @@ def _harmony_params(prompt: Prompt) -> vllm.SamplingParams:
     thought = {"type": "tag", "begin": "<|channel|>analysis<|message|>", "content": {"type": "any_text"}, "end": "<|end|>"}
     spoken = {"type": "sequence", "elements": [thought, {"type": "const_string", "value": "<|start|>assistant"}]}
     # the empty end stands for the control token that stops: xgrammar does not take that one by name
-    answer = {"type": "tag", "begin": "<|channel|>final <|constrain|>json<|message|>", "content": final, "end": ["<|end|>", ""]}
+    answer = {"type": "tag", "begin": HARMONY_ANSWER, "content": final, "end": ["<|end|>", ""]}
     form = {"type": "sequence", "elements": [{"type": "optional", "content": spoken}, answer]}
     return vllm.SamplingParams(
         max_tokens=tokens_for(prompt.format) + _THOUGHT_TOKENS,
@@ -318,19 +319,6 @@ def _folder(where: str, source: str, file: str) -> Path:
     if not (folder / file).is_file():
         raise EngineError(f"{where}: {source} has no {file}")
     return folder
-
-
-def _merge(folder: Path, adapter: Path, target: Path) -> None:
-    """Writes the model with the adapter merged: added up in float32, then rounded once to the model's own type."""
-    with quiet():
-        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype="auto")
-        own = model.dtype
-        merged(model.to(torch.float32), str(adapter)).to(own).save_pretrained(target)
-    for path in folder.iterdir():
-        # the tokenizer and what belongs to it, byte for byte; nothing that says where weights are
-        belongs = path.suffix in (".json", ".jinja", ".model", ".txt") and not path.name.endswith(".index.json")
-        if belongs and not (target / path.name).exists():
-            shutil.copy(path, target)
 
 
 def _watch(llm: vllm.LLM, cores: Sequence[int]) -> threading.Event:

@@ -15,6 +15,8 @@ from typing import Any, Final
 from moderator.answer import AnswerFormat, Label
 from moderator.prompt import Prompt, Write
 
+HARMONY_ANSWER: Final = "<|channel|>final <|constrain|>json<|message|>"
+"""What stands between the assistant's name and an answer that is JSON, in OpenAI's harmony format."""
 _HARMONY_FINAL: Final = re.compile(
     r"<\|channel\|>final[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>(.*?)(?:<\|return\|>|<\|end\|>|$)", re.DOTALL
 )

@@ -1,13 +1,10 @@
-"""From a score to a probability that means what it says: functions fitted on labelled items, chosen by their loss on others.
-
-None of them turns the order of two items round: a recalibration changes what a score means, not which content is the likelier.
-"""
+"""Recalibrations fitted on labelled items, and chosen by what they lose on others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,56 +13,7 @@ from scipy.special import expit
 
 from moderator.metrics.calibration import isotonic
 from moderator.metrics.intervals import Floats, Ints
-
-_FURTHEST: Final = 1e-9
-"""Scores this near to 0 or 1 count as this: their logits would be infinite."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The score as it is."""
-
-    method: Literal["identity"] = "identity"
-
-    def __call__(self, scores: ArrayLike) -> Floats:
-        return np.asarray(scores, dtype=np.float64)
-
-
-@dataclass(frozen=True, slots=True)
-class Platt:
-    """``expit(scale * logit(score) + offset)`` (Platt 1999); with an offset of 0, temperature scaling by ``1 / scale`` (Guo et
-    al. 2017)."""
-
-    scale: float
-    offset: float = 0.0
-    method: Literal["platt", "temperature"] = "platt"
-
-    def __post_init__(self) -> None:
-        if self.scale < 0:
-            raise ValueError(f"scale: {self.scale} would turn the order of scores round")
-
-    def __call__(self, scores: ArrayLike) -> Floats:
-        moved: Floats = expit(self.scale * _logits(scores) + self.offset)
-        return moved
-
-
-@dataclass(frozen=True, slots=True)
-class Isotonic:
-    """Straight lines between `scores` (ascending) and their `rates` (Zadrozny & Elkan 2002), flat beyond the first and last."""
-
-    scores: tuple[float, ...]
-    rates: tuple[float, ...]
-    method: Literal["isotonic"] = "isotonic"
-
-    def __post_init__(self) -> None:
-        if not self.scores or len(self.scores) != len(self.rates) or (np.diff(self.rates) < 0).any():
-            raise ValueError("a rate is wanted for each score, and none below the one before it")
-
-    def __call__(self, scores: ArrayLike) -> Floats:
-        return np.interp(np.asarray(scores, dtype=np.float64), self.scores, self.rates)
-
-
-Recalibration = Identity | Platt | Isotonic
+from moderator.recalibration import Identity, Isotonic, Platt, Recalibration, logit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +25,11 @@ class Choice:
     """Of each method, the mean log loss (nats) over items of the folds left out."""
     held_out: Floats
     """Each item's probability by the chosen method, fitted without the item's fold: what calibration may be measured on."""
+
+
+def recalibrated(recalibration: Recalibration, scores: ArrayLike) -> Floats:
+    """The probabilities that scores are given."""
+    return np.array([recalibration(score) for score in np.asarray(scores, dtype=np.float64).tolist()])
 
 
 def fit_temperature(labels: ArrayLike, scores: ArrayLike) -> Platt:
@@ -132,7 +85,7 @@ def choose(
         held = np.empty(len(y))
         for number in range(folds):
             out = fold == number
-            held[out] = fit(y[~out], p[~out])(p[out])
+            held[out] = recalibrated(fit(y[~out], p[~out]), p[out])
         found[name] = held
     lost = {name: _lost(y, held) for name, held in found.items()}
     losses = {name: float(each.mean()) for name, each in lost.items()}
@@ -143,8 +96,8 @@ def choose(
 
 def _lost(labels: Floats, chances: Floats) -> Floats:
     """The log loss (nats) of each item."""
-    p = np.clip(chances, _FURTHEST, 1 - _FURTHEST)
-    lost: Floats = -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
+    logits = _logits(chances)
+    lost: Floats = np.logaddexp(0, logits) - labels * logits
     return lost
 
 
@@ -173,9 +126,7 @@ def _folds(n: int, groups: Sequence[Hashable] | None, folds: int, seed: int) -> 
 
 
 def _logits(scores: ArrayLike) -> Floats:
-    p = np.clip(np.asarray(scores, dtype=np.float64), _FURTHEST, 1 - _FURTHEST)
-    logits: Floats = np.log(p) - np.log1p(-p)
-    return logits
+    return np.array([logit(score) for score in np.asarray(scores, dtype=np.float64).tolist()])
 
 
 def _fit_logits(labels: ArrayLike, scores: ArrayLike, begin: Sequence[float]) -> list[float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup, escape
@@ -27,6 +28,14 @@ _COLOURS: Final[Mapping[str, str]] = {
     "#a00005": "var(--paper)",
 }
 _ACCENT, _INK, _MUTED, _LINE, _PAPER = _COLOURS
+_BY_ITSELF: Final = {
+    "var(--accent)": "#0b5cad",
+    "var(--ink)": "#1a1a1a",
+    "var(--muted)": "#6b6b6b",
+    "var(--line)": "#dddddd",
+    "var(--paper)": "#ffffff",
+}
+"""What stands for the page's variables where there is no page."""
 _FONT: Final = "system-ui, sans-serif"
 
 WIDTH: Final = 284
@@ -92,6 +101,40 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
     )
     described = "; ".join(f"score {row['score']:.2f}: {row['rate']:.2f}" for row in rows if row["rate"] is not None)
     return _svg(layered, f"Share of violations by score. {described}")
+
+
+def recalibration(before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin]) -> Markup:
+    """Two reliability curves in one: hollow before a recalibration, filled behind it."""
+    import altair as alt
+
+    x, y = _share("score:Q", "score"), _share("rate:Q", "share that violates")
+    diagonal = alt.Chart(alt.Data(values=[{"score": 0, "rate": 0}, {"score": 1, "rate": 1}]))
+    layers = [diagonal.mark_line(color=_MUTED, strokeDash=[4, 3], strokeWidth=1).encode(x=x, y=y)]
+    for bins, colour, filled in ((before, _MUTED, False), (after, _ACCENT, True)):
+        rows = [{"score": one.score, "rate": one.rate.value, "low": one.rate.low, "high": one.rate.high} for one in bins]
+        chart = alt.Chart(alt.Data(values=rows))
+        layers.append(chart.mark_rule(color=colour, strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"))
+        layers.append(chart.mark_point(color=colour, filled=filled, size=45, opacity=1).encode(x=x, y=y))
+    return _svg(alt.layer(*layers), "Share of violations by score, before recalibration (hollow) and behind it (filled).")
+
+
+def write(chart: Markup, path: Path) -> None:
+    """Writes a chart by itself, in light colours: .svg or .png. Raises `DataError`."""
+    drawn = str(chart)
+    for variable, colour in _BY_ITSELF.items():
+        drawn = drawn.replace(variable, colour)
+    drawn = drawn.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) if "xmlns=" not in drawn else drawn
+    try:
+        if path.suffix == ".svg":
+            path.write_text(drawn + "\n", encoding="utf-8")
+        elif path.suffix == ".png":
+            import vl_convert
+
+            path.write_bytes(vl_convert.svg_to_png(drawn, scale=2))
+        else:
+            raise DataError(f"{path}: charts are written as .svg or .png")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
 
 
 def risk(curve: Sequence[RiskPoint]) -> Markup:

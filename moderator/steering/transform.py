@@ -72,7 +72,7 @@ def _turned_round(rule: Rule) -> Rule:
 
 def carved_out_by_tag(policy: Policy) -> Policy:
     """With an exception from all rules for texts that carry `TAG`."""
-    return _with_exception(
+    return with_exception(
         policy,
         title="Tagged record",
         requires=f"the text carries the tag {TAG}",
@@ -83,7 +83,7 @@ def carved_out_by_tag(policy: Policy) -> Policy:
 
 def carved_out_by_surface(policy: Policy) -> Policy:
     """With an exception from all rules for contents that the platform declares to be on `SURFACE`."""
-    return _with_exception(
+    return with_exception(
         policy,
         title="Archive",
         requires=f"the platform declares the surface {SURFACE}",
@@ -92,7 +92,8 @@ def carved_out_by_surface(policy: Policy) -> Policy:
     )
 
 
-def _with_exception(policy: Policy, **fields: str) -> Policy:
+def with_exception(policy: Policy, **fields: str) -> Policy:
+    """The policy with one exception more, last of all and from every rule; `fields` are those of `PolicyException`."""
     taken = {part.id for part in (*policy.rules, *policy.exceptions, *policy.escalations)}
     new = next(name for number in range(1, len(taken) + 2) if (name := f"X{number}") not in taken)
     exception = PolicyException(id=new, covers=tuple(rule.id for rule in policy.rules), **fields)

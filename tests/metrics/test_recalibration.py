@@ -13,7 +13,8 @@ from sklearn.metrics import log_loss
 
 from moderator.metrics import expected_calibration_error
 from moderator.metrics.intervals import Floats
-from moderator.metrics.recalibration import METHODS, Identity, Isotonic, Platt, choose, fit_isotonic, fit_platt
+from moderator.metrics.recalibration import METHODS, choose, fit_isotonic, fit_platt, recalibrated
+from moderator.recalibration import Identity, Isotonic, Platt
 
 ITEMS = st.lists(
     st.tuples(st.booleans(), st.floats(0, 1, allow_nan=False)), min_size=8, max_size=60
@@ -59,7 +60,7 @@ def test_the_choice_is_made_on_folds_left_out() -> None:
     """A method that knows its items by heart wins on them and loses on others."""
     labels, chances = drawn(40, 2)
     choice = choose(labels, chances)
-    assert log_loss(labels, METHODS["isotonic"](labels, chances)(chances)) < log_loss(labels, chances)
+    assert log_loss(labels, recalibrated(METHODS["isotonic"](labels, chances), chances)) < log_loss(labels, chances)
     assert choice.losses["isotonic"] > choice.losses["identity"]
 
 
@@ -76,7 +77,7 @@ def test_every_method_keeps_the_order_and_stays_a_probability(items: list[tuple[
     labels, scores = (np.array(column, dtype=float) for column in zip(*items, strict=True))
     grid = np.linspace(0, 1, 101)
     for fit in METHODS.values():
-        found = fit(labels, scores)(grid)
+        found = recalibrated(fit(labels, scores), grid)
         assert ((found >= 0) & (found <= 1)).all()
         assert (np.diff(found) >= -1e-12).all()
 
@@ -86,19 +87,21 @@ def test_every_method_keeps_the_order_and_stays_a_probability(items: list[tuple[
 def test_isotonic_says_at_its_own_items_what_pooling_says(items: list[tuple[bool, float]]) -> None:
     labels, scores = (np.array(column, dtype=float) for column in zip(*items, strict=True))
     found = fit_isotonic(labels, scores)
-    assert found(scores).mean() == pytest.approx(labels.mean(), abs=1 / (len(labels) + 2) + 1e-9)
-    assert found(scores).min() > 0
-    assert found(scores).max() < 1
+    rates = recalibrated(found, scores)
+    assert rates.mean() == pytest.approx(labels.mean(), abs=1 / (len(labels) + 2) + 1e-9)
+    assert rates.min() > 0
+    assert rates.max() < 1
+    assert rates == pytest.approx(np.interp(scores, found.scores, found.rates))
 
 
 def test_scores_that_part_the_labels_do_not_end_at_infinity() -> None:
     found = fit_platt([0.0] * 20 + [1.0] * 20, [0.1] * 20 + [0.9] * 20)
-    assert found([0.9])[0] == pytest.approx(21 / 22, abs=0.01)
+    assert found(0.9) == pytest.approx(21 / 22, abs=0.01)
 
 
 def test_scores_of_nothing_and_all_are_read() -> None:
-    assert np.isfinite(Platt(0.5, 1.0)([0.0, 1.0])).all()
-    assert Identity()([0.0, 0.25]).tolist() == [0.0, 0.25]
+    assert np.isfinite(recalibrated(Platt(0.5, 1.0), [0.0, 1.0])).all()
+    assert [Identity()(0.0), Identity()(0.25)] == [0.0, 0.25]
 
 
 @pytest.mark.parametrize(

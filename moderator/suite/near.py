@@ -5,33 +5,37 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from finetune.nano.prepare import fingerprint
+from moderator.suite.prepare.texts import fingerprint
 
-SIZE, COMMON = 5, 100
+SIZE: Final = 5
+COMMON: Final = 100
 """Bytes of a piece; pieces of more texts than this are too common to be looked up."""
-ALIKE = 0.6
+ALIKE: Final = 0.6
 """The share of common pieces among all pieces of two texts (Jaccard) from which they are the same text up to a few words."""
 
 
-def pieces(mark: str) -> np.ndarray:
+def pieces(mark: str) -> NDArray[np.uint64]:
     """All pieces of a mark, sorted, each once, as numbers made of their bytes."""
-    signs = np.frombuffer(mark.encode().ljust(SIZE), dtype=np.uint8).astype(np.uint64)
+    signs = np.frombuffer(mark.encode("utf-8", "surrogatepass").ljust(SIZE), dtype=np.uint8).astype(np.uint64)
     numbers = np.zeros(len(signs) - SIZE + 1, dtype=np.uint64)
     for place in range(SIZE):
         numbers = (numbers << np.uint64(8)) | signs[place : place + len(numbers)]
     return np.unique(numbers)
 
 
-def sampled(numbers: np.ndarray) -> list[int]:
+def sampled(numbers: NDArray[np.uint64]) -> list[int]:
     """One piece in four, the same ones of every text."""
-    return numbers[(numbers * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(62) == 0].tolist()
+    few: list[int] = numbers[(numbers * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(62) == 0].tolist()
+    return few
 
 
 class Held:
-    """Texts that nothing in training may be a copy or nearly a copy of."""
+    """Texts that something else, such as what is trained on, may hold no copy of, nor nearly one."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.exact: dict[str, None] = dict.fromkeys(map(fingerprint, texts))
@@ -53,7 +57,7 @@ class Held:
                 return True
         return False
 
-    def why(self, text: str) -> str:
-        """Why a text has to stay out of training: it is the `same` as a text, it is `alike`, or nothing."""
+    def why(self, text: str) -> Literal["same", "alike", ""]:
+        """Why a text has to stay out: it is the same as one of the texts, or nearly; empty: it has not to."""
         mark = fingerprint(text)
         return "same" if mark in self.exact else "alike" if self.alike(mark) else ""
