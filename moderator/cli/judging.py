@@ -37,12 +37,16 @@ def check(
     mode: options.ModeName = "fast",
     plan: options.PlanName = "policy",
     context: options.Context = None,
+    calibration: options.CalibrationFile = None,
     json: Annotated[bool, typer.Option("--json", help="Print the outcome line instead.")] = False,
 ) -> None:
     """Judge one text and print the verdict for a person to read."""
     facts = options.facts("--context", context)
+    calibrations = options.calibrations(calibration)
     opened = open_checked(engine, options.typed_pairs("--engine-option", engine_option), policy, family)
-    with Moderator(policy, opened, family=family, mode=mode, plan=plan, context=facts) as moderator:
+    settings: dict[str, Any] = {"family": family, "mode": mode, "plan": plan, "context": facts, "calibrations": calibrations}
+    with Moderator(policy, opened, **settings) as moderator:
+        tell_not_calibrated(moderator)
         outcomes = list(moderator.judge_all([text]))
     for outcome in outcomes:
         if json:
@@ -64,6 +68,7 @@ def judge(
     plan: options.PlanName = "policy",
     samples: Annotated[int, typer.Option("--samples", min=1, help="Votes for each content; needs --mode reasoned.")] = 1,
     context: options.Context = None,
+    calibration: options.CalibrationFile = None,
     map: Annotated[list[str] | None, typer.Option("--map", help="Where fields are read from, text=body,id=post_id.")] = None,
     keep: Annotated[list[str] | None, typer.Option("--keep", help="Columns copied to the outcomes, a,b.")] = None,
     out: Annotated[str | None, typer.Option("--out", "-o", help="Outcomes as .jsonl, .csv or .parquet; - for stdout.")] = None,
@@ -90,8 +95,11 @@ def judge(
     )
     lines = show == "lines" or out == "-" or (show == "auto" and path is None and not sys.stdout.isatty())
     table = Table() if show == "table" or (show == "auto" and not lines and sys.stdout.isatty()) else None
+    calibrations = options.calibrations(calibration)
     opened = open_checked(engine, settings, policy, family)
-    with Moderator(policy, opened, family=family, mode=mode, plan=plan, samples=samples, context=facts) as moderator:
+    asked: dict[str, Any] = {"family": family, "mode": mode, "plan": plan, "samples": samples, "context": facts}
+    with Moderator(policy, opened, **asked, calibrations=calibrations) as moderator:
+        tell_not_calibrated(moderator)
         journal = Journal(target, resume=resume, force=force, expected=moderator.provenances()) if target else None
         tally = _run(moderator, contents, journal, limit, lines=lines, table=table)
     if path and target:
@@ -115,6 +123,13 @@ def check_samples(samples: int, mode: str) -> None:
     """Raises `typer.BadParameter` for several samples of what does not vary."""
     if samples > 1 and mode != "reasoned":
         raise typer.BadParameter("needs --mode reasoned: a label read does not vary", param_hint="--samples")
+
+
+def tell_not_calibrated(moderator: Moderator) -> None:
+    """A line on stderr for each policy for which the calibrations that are there are not valid."""
+    for slug, why in moderator.not_calibrated().items():
+        what = "scores are not calibrated, and nothing is withheld"
+        print(f"{slug}: no calibration is valid here ({why}): {what}", file=sys.stderr)
 
 
 def open_checked(spec: str, settings: Mapping[str, Any], policies: Sequence[str | Path], family: str | None) -> Engine:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
 
 from moderator.answer import Mode
+from moderator.calibration import Calibrations
 from moderator.judge import Plan
 from moderator.records import FACTS
 
@@ -24,7 +26,14 @@ EngineOptions = Annotated[
 FamilyName = Annotated[str | None, typer.Option("--family", help="Prompt family (default: the one the model was made for).")]
 ModeName = Annotated[Mode, typer.Option("--mode", help="fast: label first; reasoned: rationale first.")]
 PlanName = Annotated[Plan, typer.Option("--plan", help=_PLANS)]
+_CALIBRATION = "A file of calibrations, or none (default: the one beside the adapter or model, if there is one)."
+CalibrationFile = Annotated[str | None, typer.Option("--calibration", help=_CALIBRATION)]
 Context = Annotated[list[str] | None, typer.Option("--context", "-c", help=_CONTEXT)]
+
+
+def calibrations(value: str | None) -> Calibrations | None:
+    """The calibrations of a file; ``none``: no calibrations; not given: whatever lies beside the model. Raises `DataError`."""
+    return None if value is None else Calibrations() if value == "none" else Calibrations.read(Path(value))
 
 
 def pairs(option: str, values: list[str] | None) -> dict[str, str]:

@@ -6,12 +6,12 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from moderator.cli import options
-from moderator.cli.judging import INTERRUPTED, check_samples, open_checked
+from moderator.cli.judging import INTERRUPTED, check_samples, open_checked, tell_not_calibrated
 from moderator.cli.show import Meter, summary
 from moderator.engines.cached import CachedEngine
 from moderator.judge import Moderator
@@ -45,6 +45,7 @@ def run(
     plan: options.PlanName = "policy",
     samples: Annotated[int, typer.Option("--samples", min=1, help="Votes for each item; needs --mode reasoned.")] = 1,
     context: options.Context = None,
+    calibration: options.CalibrationFile = None,
     cache: Annotated[Path | None, typer.Option("--cache", help=_CACHE)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start the run in the folder anew.")] = False,
@@ -57,6 +58,7 @@ def run(
     settings = options.typed_pairs("--engine-option", engine_option)
     names = options.choices("--perturb", perturb, ("all", *PERTURBATIONS))
     chosen = tuple(PERTURBATIONS) if "all" in names else tuple(dict.fromkeys(names))
+    calibrations = options.calibrations(calibration)
     check_folder(out, resume=resume, force=force)
     given = [open_suite(path) for path in suites]
     policies = {suite.slug: policy or policy_of(suite, path) for suite, path in zip(given, suites, strict=True)}
@@ -65,7 +67,9 @@ def run(
     opened = open_checked(engine, settings, distinct, family)
     if cache:
         opened = CachedEngine(opened, cache)
-    with Moderator(distinct, opened, family=family, mode=mode, plan=plan, samples=samples, context=facts) as moderator:
+    asked: dict[str, Any] = {"family": family, "mode": mode, "plan": plan, "samples": samples, "context": facts}
+    with Moderator(distinct, opened, **asked, calibrations=calibrations) as moderator:
+        tell_not_calibrated(moderator)
         selection = Selection(split=split, limit=limit, perturb=chosen, seed=seed)
         done = _execute(given, moderator, out, under, selection, resume=resume, force=force)
     _tell(done)
