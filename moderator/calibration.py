@@ -138,15 +138,14 @@ class _File(_Value):
 class Calibrations:
     """The calibrations of a file, at most one for a subject."""
 
-    def __init__(self, calibrations: tuple[Calibration, ...] = (), path: Path | None = None):
+    def __init__(self, calibrations: tuple[Calibration, ...] = ()):
         self.all = calibrations
-        self.path = path
 
     @classmethod
     def read(cls, path: Path) -> Calibrations:
         """Those of a file. Raises `DataError`."""
         try:
-            return cls(_File.model_validate_json(path.read_bytes()).calibrations, path)
+            return cls(_File.model_validate_json(path.read_bytes()).calibrations)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}") from None
         except ValidationError as error:
@@ -173,7 +172,7 @@ class Calibrations:
     def with_one(self, calibration: Calibration) -> Calibrations:
         """These with one more, which replaces the one of its subject."""
         others = tuple(one for one in self.all if one.subject.differs(calibration.subject))
-        return Calibrations((*others, calibration), self.path)
+        return Calibrations((*others, calibration))
 
     def write(self, path: Path) -> None:
         """Writes the file, in one step. Raises `DataError`."""

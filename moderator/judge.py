@@ -235,7 +235,7 @@ class Moderator:
             prompt_digest=_digest(prompts),
             engine=described.engine,
             model=described.model,
-            adapter_digest=described.adapter_digest,
+            adapter_digest=described.adapters.get(source.slug, described.adapter_digest),
             parameters={
                 **described.parameters,
                 "family": self._family.name,
@@ -255,9 +255,9 @@ class Moderator:
 
 
 def _beside(description: EngineDescription) -> Calibrations:
-    """The calibrations that lie beside the adapter or model. Raises `DataError`."""
-    path = description.folder / FILE if description.folder else None
-    return Calibrations.read(path) if path and path.is_file() else Calibrations()
+    """The calibrations that lie beside the adapters or the model. Raises `DataError`."""
+    paths = [folder / FILE for folder in description.folders]
+    return Calibrations(tuple(one for path in paths if path.is_file() for one in Calibrations.read(path).all))
 
 
 def _by_slug(sources: Sequence[PolicySource]) -> dict[str, PolicySource]:

@@ -69,6 +69,8 @@ class Prompt:
     task: ReadLabel | Write
     format: AnswerFormat
     """The form of the whole answer, for engines that cannot continue a prefill."""
+    policy: str = ""
+    """The slug of the policy that it is about, for engines that have an adapter for each."""
 
 
 class _FamilySettings(BaseModel):
@@ -222,7 +224,7 @@ class Question:
         return self._prompt(form.head(rationale) + label, task)
 
     def _prompt(self, prefill: str, task: ReadLabel | Write) -> Prompt:
-        return Prompt(self.compiled.system, self.user, prefill, task, self.compiled.format)
+        return Prompt(self.compiled.system, self.user, prefill, task, self.compiled.format, self.compiled.policy.slug)
 
 
 def _tokens_for(size: int) -> int:

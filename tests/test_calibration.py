@@ -137,7 +137,7 @@ def test_another_policy_is_concluded_without_it(moderator: Moderator) -> None:
 def test_the_file_beside_an_adapter_is_found(moderator: Moderator, tmp_path: Path) -> None:
     def lying() -> StepEngine:
         engine = selling()
-        engine.description = replace(engine.description, folder=tmp_path)
+        engine.description = replace(engine.description, folders=(tmp_path,))
         return engine
 
     assert not Moderator(house(), lying()).judge("wheel 0.9").score.calibrated

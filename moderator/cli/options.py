@@ -14,7 +14,7 @@ from moderator.calibration import Calibrations
 from moderator.judge import Plan
 from moderator.records import FACTS
 
-ENGINES = "nano, local:MODEL[+ADAPTER], vllm:MODEL[+ADAPTER], server:URL\\[#MODEL] or package.module:Class."
+ENGINES = "nano, local:MODEL[+ADAPTER], vllm:MODEL[+ADAPTER...], server:URL\\[#MODEL] or package.module:Class."
 _PLANS = "policy: all rules in a call; rule: each in its own; auto: those with exceptions."
 _CONTEXT = f"A fact about all contents, KEY=VALUE ({', '.join(FACTS)}); selects policy variants."
 

@@ -72,7 +72,13 @@ def print_verdict(verdict: Verdict, text: str) -> None:
     said = {name: ", ".join(getattr(verdict, name)) for name in ("exceptions", "escalations", "missing")}
     action = "" if verdict.action == "none" else verdict.action
     withheld = f"{verdict.withheld}, too doubtful for a machine to decide" if verdict.withheld else ""
-    for name, value in {"withheld": withheld, **said, "action": action, "rationale": verdict.rationale, "notice": verdict.notice}.items():
+    for name, value in {
+        "withheld": withheld,
+        **said,
+        "action": action,
+        "rationale": verdict.rationale,
+        "notice": verdict.notice,
+    }.items():
         if value:
             console.print(Text(plain(f"  {name}: {value}")))
 

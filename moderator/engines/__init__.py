@@ -58,8 +58,10 @@ class EngineDescription:
     """The prompt family that the model was made for, if it says so."""
     batch: int = 256
     """How many contents the engine likes to be given at once."""
-    folder: Path | None = None
-    """Where the adapter's files are, or without one the model's, if they are on this machine."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the adapters of single policies, by slug: for these instead of `adapter_digest`."""
+    folders: tuple[Path, ...] = ()
+    """Where the adapters' files are, or without one the model's, as far as they are on this machine."""
 
 
 @runtime_checkable
@@ -107,7 +109,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 def open_engine(spec: str, **options: Any) -> Engine:
     """Opens an engine by its spec.
 
-    ``nano``, ``local:MODEL[+ADAPTER]``, ``vllm:MODEL[+ADAPTER]``, ``server:URL[#MODEL]`` or
+    ``nano``, ``local:MODEL[+ADAPTER]``, ``vllm:MODEL[+ADAPTER...]``, ``server:URL[#MODEL]`` or
     ``package.module:Class[:ARGUMENT]``; `options` go to the engine's class.
     Raises `EngineError` when the kind is unknown, an extra is missing, or the engine cannot start.
     """

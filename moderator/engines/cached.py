@@ -44,7 +44,9 @@ class CachedEngine:
         self.hits = 0
         """Answers that were not asked for."""
         self._described = describe(engine)
-        model = (self._described.engine, self._described.model, self._described.adapter_digest, self._described.parameters)
+        described = self._described
+        adapters = (described.adapter_digest, described.adapters)
+        model = (described.engine, described.model, adapters, described.parameters)
         self._model = _sha(model)
         self._systems: dict[tuple[str, object], bytes] = {}
         with self._opened():
@@ -89,7 +91,9 @@ class CachedEngine:
         if shared not in self._systems:
             self._systems[shared] = _sha([prompt.system, asdict(prompt.format)])
         task = [type(prompt.task).__name__, asdict(prompt.task)]
-        return hashlib.sha256(self._model + self._systems[shared] + _sha([prompt.user, prompt.prefill, task])).digest()
+        return hashlib.sha256(
+            self._model + self._systems[shared] + _sha([prompt.user, prompt.prefill, task, prompt.policy])
+        ).digest()
 
     def _find(self, keys: Iterable[bytes]) -> dict[bytes, Completion]:
         wanted = list(keys)

@@ -33,6 +33,16 @@ def split_adapter(spec: str) -> tuple[str, str]:
     return model, adapter
 
 
+def split_adapters(spec: str) -> tuple[str, tuple[str, ...]]:
+    """``MODEL+ADAPTER+ADAPTER...`` in its parts."""
+    model, adapters = split_adapter(spec)
+    found: list[str] = []
+    while adapters:
+        first, adapters = split_adapter(adapters)
+        found.append(first)
+    return model, tuple(found)
+
+
 def model_folder(path: str | Path) -> Path:
     """The folder, which must hold a model. Raises `EngineError`."""
     if not (Path(path) / "config.json").is_file():
@@ -71,6 +81,15 @@ def family(folder: Path) -> str | None:
 def trained_on(folder: Path) -> str | None:
     """The model, with the beginning of its digest, that an adapter's manifest says it was trained on. Raises `EngineError`."""
     return _named(folder, "base")
+
+
+def trained_for(folder: Path) -> tuple[str, ...]:
+    """The slugs of the policies that an adapter's manifest says it was trained for. Raises `EngineError`."""
+    path = folder / MANIFEST
+    names = read_json(path).get("policies", []) if path.is_file() else []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise EngineError(f"{path}: `policies` is not a list of names")
+    return tuple(dict.fromkeys(name.partition("@")[0] for name in names))
 
 
 def _named(folder: Path, key: str) -> str | None:

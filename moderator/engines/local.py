@@ -102,7 +102,7 @@ class LocalEngine(NetworkEngine):
             adapter_digest=digest(weight_files(adapter)) if adapter else None,
             parameters={"dtype": str(self._dtype).removeprefix("torch.")},
             family=family(adapter or folder) or family(folder),
-            folder=adapter or folder,
+            folders=(adapter or folder,),
         )
 
 

@@ -34,5 +34,5 @@ class NanoEngine(PackingEngine[Prefix]):
             model=versioned_name(self._folder.name, self._folder),
             parameters={"dtype": "float32"},
             family=family(self._folder),
-            folder=self._folder,
+            folders=(self._folder,),
         )

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 # read when vllm is imported: standard output belongs to the results, and nothing is reported to anyone
 os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
@@ -40,7 +40,7 @@ from moderator.answer import AnswerFormat
 from moderator.engines import Completion, EngineDescription
 from moderator.engines.adapters import check_base, write_merged
 from moderator.engines.chat import ChatTokenizer
-from moderator.engines.folder import digest, family, read_json, split_adapter, versioned_name, weight_files
+from moderator.engines.folder import digest, family, read_json, split_adapters, trained_for, versioned_name, weight_files
 from moderator.engines.whole import HARMONY_ANSWER, sampling, schema, tokens_for, unwrapped
 from moderator.errors import EngineError
 from moderator.prompt import Prompt, ReadLabel, Write
@@ -90,10 +90,19 @@ class ModelProfile:
         return cls()
 
 
-class VLLMEngine:
-    """Runs a model folder or a Hugging Face name, ``MODEL[+ADAPTER]``; the adapter is a folder that peft wrote.
+class _Prefix(NamedTuple):
+    """What prompts share in the prefix cache: a system turn, as one adapter reads it."""
 
-    On CPU an adapter is merged into the model first: there vLLM's own adapters make every label read four times slower.
+    system: str
+    lora: LoRARequest | None
+
+
+class VLLMEngine:
+    """Runs a model folder or a Hugging Face name, ``MODEL[+ADAPTER...]``; adapters are folders that peft wrote.
+
+    Of several adapters each answers about the policies that its manifest names, and the model itself about all others. A
+    single one answers about everything; on CPU it is merged into the model first: there vLLM's own adapters make every label
+    read four times slower.
     """
 
     def __init__(
@@ -108,15 +117,17 @@ class VLLMEngine:
         **options: Any,
     ):
         self.name = f"vllm:{model}"
-        self._base, adapter = split_adapter(model)
+        self._base, adapters = split_adapters(model)
         self._folder = _folder(self.name, self._base, "config.json")
-        self._adapter = _folder(self.name, adapter, "adapter_config.json") if adapter else None
+        self._adapters = tuple(_folder(self.name, adapter, "adapter_config.json") for adapter in adapters)
         self._model = versioned_name(self._folder.name if Path(self._base).is_dir() else self._base, self._folder)
-        if self._adapter:
-            check_base(self._adapter, self._model)
+        for adapter in self._adapters:
+            check_base(adapter, self._model)
         self._profile = profile or ModelProfile.of(self._folder)
         self._chat = ChatTokenizer.from_folder(self._folder)
-        self._lora: LoRARequest | None = None
+        self._everything: LoRARequest | None = None
+        """The adapter that answers about all policies."""
+        self._of_policy: dict[str, LoRARequest] = {}
         settings: dict[str, Any] = {
             "dtype": dtype,
             "enforce_eager": enforce_eager,
@@ -130,7 +141,7 @@ class VLLMEngine:
             self._llm = self._start(settings | (_cpu(settings) if current_platform.is_cpu() else {}) | options)
         self._ended = _watch(self._llm, [child.sentinel for child in multiprocessing.active_children() if child not in others])
         self._limit: int = self._llm.llm_engine.vllm_config.model_config.max_model_len
-        self._warm: OrderedDict[str, None] = OrderedDict()
+        self._warm: OrderedDict[_Prefix, None] = OrderedDict()
         self._reads: dict[tuple[int, ...], vllm.SamplingParams] = {}
         self._lock = threading.Lock()
 
@@ -140,33 +151,36 @@ class VLLMEngine:
         return EngineDescription(
             engine=f"vllm {vllm.__version__}",
             model=self._model,
-            adapter_digest=self._adapter_digest,
+            adapter_digest=self._digests[0] if len(self._adapters) == 1 else None,
+            adapters={slug: request.lora_name for slug, request in self._of_policy.items()},
             parameters={
                 "dtype": str(config.model_config.dtype).removeprefix("torch."),
                 "grammar": self._profile.backend,
             },
-            family=family(self._adapter or self._folder) or family(self._folder),
-            folder=self._adapter or self._folder,
+            family=self._family,
+            folders=self._adapters or (self._folder,),
         )
 
     def complete(self, prompts: Sequence[Prompt]) -> list[Completion]:
         """One completion each, in order. Prompts of one policy are run together, whatever their order."""
         if self._profile.harmony:
             prompts = [replace(prompt, prefill="") for prompt in prompts]
-        groups: dict[str, list[tuple[int, Ids]]] = {}
+        groups: dict[_Prefix, list[tuple[int, Ids]]] = {}
         completions: dict[int, Completion] = {}
         for index, (prompt, suffix) in enumerate(zip(prompts, self._chat.suffixes(prompts), strict=True)):
             prefix = self._chat.prefix(prompt.system)
             # a prompt needs room for one token behind it
             if len(prefix) + len(suffix) < self._limit:
-                groups.setdefault(prompt.system, []).append((index, [*prefix, *suffix]))
+                shared = _Prefix(prompt.system, self._lora(prompt))
+                groups.setdefault(shared, []).append((index, [*prefix, *suffix]))
             else:
                 completions[index] = self._too_long(len(prefix), len(suffix))
         items = [item for group in groups.values() for item in group]
+        loras = [shared.lora for shared, group in groups.items() for _ in group]
         with self._lock:
-            self._warm_up({system: len(group) for system, group in groups.items()})
+            self._warm_up({shared: len(group) for shared, group in groups.items()})
             params = [self._params(prompts[index]) for index, _ in items]
-            outputs = self._generate([ids for _, ids in items], params)
+            outputs = self._generate([ids for _, ids in items], params, loras)
         for (index, ids), output in zip(items, outputs, strict=True):
             completions[index] = output if isinstance(output, Completion) else self._read(prompts[index], ids, output)
         return [completions[index] for index in range(len(prompts))]
@@ -178,43 +192,78 @@ class VLLMEngine:
         if hasattr(core, "ctx"):
             core.ctx.destroy(linger=0)
 
+    @cached_property
+    def _family(self) -> str | None:
+        """The prompt family of the adapters, which must be one, or else the model's."""
+        found = {name for name in map(family, self._adapters) if name is not None}
+        if len(found) > 1:
+            raise EngineError(f"{self.name}: the adapters are for several prompt families: {', '.join(sorted(found))}")
+        return found.pop() if found else family(self._folder)
+
     def _start(self, settings: Mapping[str, Any]) -> vllm.LLM:
-        if self._adapter is None:
+        if not self._adapters:
             return vllm.LLM(str(self._folder), **settings)
-        if current_platform.is_cpu():
+        if current_platform.is_cpu() and len(self._adapters) == 1:
             with tempfile.TemporaryDirectory(prefix="moderator-merged-") as whole:
-                write_merged(self._folder, self._adapter, Path(whole))
+                write_merged(self._folder, self._adapters[0], Path(whole))
                 return vllm.LLM(whole, **settings)
-        rank = read_json(self._adapter / "adapter_config.json").get("r")
-        least = next((allowed for allowed in _RANKS if isinstance(rank, int) and rank <= allowed), _RANKS[-1])
-        # vLLM knows adapters by their name: it must say which weights these are
-        self._lora = LoRARequest(str(self._adapter_digest), 1, str(self._adapter))
-        llm = vllm.LLM(str(self._folder), enable_lora=True, max_lora_rank=least, **settings)
-        # it is loaded by the first request: now, so that one that does not fit is noticed here
-        llm.generate([{"prompt_token_ids": self._chat.encode("x")}], self._once, use_tqdm=False, lora_request=self._lora)
+        ranks = [read_json(adapter / "adapter_config.json").get("r") for adapter in self._adapters]
+        most = max(rank if isinstance(rank, int) else _RANKS[-1] for rank in ranks)
+        least = next((allowed for allowed in _RANKS if most <= allowed), _RANKS[-1])
+        requests = self._requests()
+        llm = vllm.LLM(str(self._folder), enable_lora=True, max_lora_rank=least, max_loras=len(requests), **settings)
+        # they are loaded by the first request: now, so that one that does not fit is noticed here
+        for request in requests:
+            llm.generate([{"prompt_token_ids": self._chat.encode("x")}], self._once, use_tqdm=False, lora_request=request)
         return llm
 
+    def _requests(self) -> list[LoRARequest]:
+        """A request for each adapter, put where its prompts find it. vLLM knows one by its name: the digest of its weights."""
+        requests = [
+            LoRARequest(weights, number, str(adapter))
+            for number, (weights, adapter) in enumerate(zip(self._digests, self._adapters, strict=True), start=1)
+        ]
+        if len(requests) == 1:
+            self._everything = requests[0]
+            return requests
+        for request, adapter in zip(requests, self._adapters, strict=True):
+            slugs = trained_for(adapter)
+            if not slugs:
+                raise EngineError(
+                    f"{self.name}: {adapter} does not say which policies it is for (`policies` in moderator.json)"
+                )
+            for slug in slugs:
+                if self._of_policy.setdefault(slug, request) is not request:
+                    raise EngineError(f"{self.name}: two adapters are for policy {slug}")
+        return requests
+
     @cached_property
-    def _adapter_digest(self) -> str | None:
-        return digest(weight_files(self._adapter)) if self._adapter else None
+    def _digests(self) -> list[str]:
+        return [digest(weight_files(adapter)) for adapter in self._adapters]
+
+    def _lora(self, prompt: Prompt) -> LoRARequest | None:
+        return self._of_policy.get(prompt.policy, self._everything)
 
     def _too_long(self, prefix: int, suffix: int) -> Completion:
         total = prefix + suffix
         detail = f"{total} tokens ({prefix} of them the policy's) where the model takes {self._limit - 1}"
         return Completion(problem="too_long", detail=detail, prompt_tokens=total)
 
-    def _warm_up(self, counts: Mapping[str, int]) -> None:
+    def _warm_up(self, counts: Mapping[_Prefix, int]) -> None:
         """Runs the policies that are new, once each. One content alone warms its policy itself."""
-        new = [system for system, count in counts.items() if count > 1 and system not in self._warm]
+        new = [shared for shared, count in counts.items() if count > 1 and shared not in self._warm]
         if new:
-            self._generate([list(self._chat.prefix(system)) for system in new], [self._once] * len(new))
-        for system in counts:
-            self._warm[system] = None
-            self._warm.move_to_end(system)
+            prefixes = [list(self._chat.prefix(shared.system)) for shared in new]
+            self._generate(prefixes, [self._once] * len(new), [shared.lora for shared in new])
+        for shared in counts:
+            self._warm[shared] = None
+            self._warm.move_to_end(shared)
         while len(self._warm) > _WARM:
             self._warm.popitem(last=False)
 
-    def _generate(self, prompts: list[Ids], params: list[vllm.SamplingParams]) -> list[vllm.RequestOutput | Completion]:
+    def _generate(
+        self, prompts: list[Ids], params: list[vllm.SamplingParams], loras: list[LoRARequest | None]
+    ) -> list[vllm.RequestOutput | Completion]:
         if not prompts:
             return []
         with _errors(self.name):
@@ -222,7 +271,7 @@ class VLLMEngine:
                 raise EngineDeadError
             try:
                 outputs: list[vllm.RequestOutput | Completion] = self._llm.generate(
-                    [{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False, lora_request=self._lora
+                    [{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False, lora_request=loras
                 )
                 return outputs
             except VLLMClientError as error:
@@ -230,7 +279,8 @@ class VLLMEngine:
                 if len(prompts) == 1:
                     return [Completion(problem="engine", detail=_in_short(error), prompt_tokens=len(prompts[0]))]
         half = len(prompts) // 2
-        return self._generate(prompts[:half], params[:half]) + self._generate(prompts[half:], params[half:])
+        before = self._generate(prompts[:half], params[:half], loras[:half])
+        return before + self._generate(prompts[half:], params[half:], loras[half:])
 
     @cached_property
     def _once(self) -> vllm.SamplingParams:

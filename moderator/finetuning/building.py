@@ -85,7 +85,8 @@ def deal(golds: Sequence[Gold], evaluated: Iterable[str], shares: Shares) -> Dea
     for place in ("test", "dev", "train"):
         before = Held(ahead)
         apart = [gold for gold in dealt.by_place[place] if not before.why(gold.content.text)]
-        dealt.left_out["nearly evaluated"] += len(dealt.by_place[place]) - len(apart)
+        if near := len(dealt.by_place[place]) - len(apart):
+            dealt.left_out["nearly evaluated"] += near
         dealt.by_place[place] = apart
         ahead += [gold.content.text for gold in apart]
     return dealt

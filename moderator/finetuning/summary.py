@@ -67,7 +67,7 @@ def summarise(rows: Sequence[Row], digest: str, dealt: Dealt, rules: Mapping[str
         family=rows[0].family,
         mode=rows[0].mode,
         contents={place: len(golds) for place, golds in dealt.by_place.items()},
-        left_out={why: count for why, count in dealt.left_out.items() if count},
+        left_out=dict(dealt.left_out),
         rows=Counter(row.split for row in rows),
         variants=Counter(row.variant for row in rows),
         labels={split: Counter(row.label for row in rows if row.split == split) for split in ("train", "dev")},

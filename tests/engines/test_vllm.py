@@ -270,6 +270,47 @@ def test_an_adapter_is_merged(
     assert describe(adapted).model == describe(vllm_engine).model
 
 
+def test_of_several_adapters_each_answers_about_its_policies(
+    open_vllm: Callable[[str], Engine],
+    adapted: Engine,
+    vllm_engine: Engine,
+    ask: Any,
+    tiny_model: Path,
+    adapter: Path,
+    tmp_path: Path,
+) -> None:
+    """In one engine, and prompts of all of them in one call; a policy that no adapter names is the model's own."""
+    torch = pytest.importorskip("torch")
+    safetensors = pytest.importorskip("safetensors.torch")
+    house, market = tmp_path / "house", tmp_path / "market"
+    for folder in (house, market):
+        shutil.copytree(adapter, folder)
+        (folder / "moderator.json").write_text(json.dumps({"policies": [f"{folder.name}@1.0.0"]}))
+    weights = safetensors.load_file(adapter / "adapter_model.safetensors")
+    safetensors.save_file({name: torch.zeros_like(of) for name, of in weights.items()}, market / "adapter_model.safetensors")
+    both = open_vllm(f"{tiny_model}+{house}+{market}")
+    try:
+        asked = [ask.read(text) for text in texts(6)]
+        prompts = [replace(prompt, policy=("house", "market", "other")[place % 3]) for place, prompt in enumerate(asked)]
+        found = both.complete(prompts)
+        merged, plain = adapted.complete(asked), vllm_engine.complete(asked)
+        for place, completion in enumerate(found):
+            expected = merged if place % 3 == 0 else plain
+            assert completion.labels == pytest.approx(expected[place].labels, rel=0.02, abs=1e-5)
+        described = describe(both)
+        assert described.adapter_digest is None
+        assert described.adapters == {folder.name: digest(weight_files(folder)) for folder in (house, market)}
+        assert described.folders == (house, market)
+    finally:
+        close(both)
+    (market / "moderator.json").write_text(json.dumps({"policies": ["house@1.0.0"]}))
+    with pytest.raises(EngineError, match="two adapters are for policy house"):
+        open_vllm(f"{tiny_model}+{house}+{market}")
+    (market / "moderator.json").unlink()
+    with pytest.raises(EngineError, match="market does not say which policies it is for"):
+        open_vllm(f"{tiny_model}+{house}+{market}")
+
+
 def test_an_engine_whose_process_is_killed_is_an_error_not_a_hang(adapted: Engine, ask: Any) -> None:
     """The last test of the adapted engine, which was the last to be started."""
     cores = [child for child in multiprocessing.active_children() if "EngineCore" in child.name]

@@ -27,8 +27,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     shipped = directory("models") / "nano"
     torch.manual_seed(7)
+    told = json.loads((shipped / "config.json").read_text())
     config = Qwen3Config(
-        vocab_size=json.loads((shipped / "config.json").read_text())["vocab_size"], hidden_size=32, intermediate_size=64,
+        vocab_size=told["vocab_size"], eos_token_id=told["eos_token_id"], hidden_size=32, intermediate_size=64,
         num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=2048,
         tie_word_embeddings=True, initializer_range=0.2,
     )  # fmt: skip
