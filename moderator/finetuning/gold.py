@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from moderator.case import Decision
 from moderator.content import Content
 from moderator.policy import Policy
-from moderator.quoting import quotable
+from moderator.quoting import locate, quotable
 from moderator.runs import Run
 from moderator.scoring.labels import Known, Pair, decision, gold, rule_gold
 from moderator.suite import Item, Suite
@@ -75,6 +75,16 @@ def _marked(item: Item, broken: Sequence[str]) -> dict[str, str]:
     return quotes
 
 
+def _verbatim(text: str, quotes: Mapping[str, str]) -> dict[str, str]:
+    """The quotes as they stand in the text, in pieces that an answer can quote; one that is not there teaches nothing."""
+    found: dict[str, str] = {}
+    for rule, quote in quotes.items():
+        span = locate(quote, text)
+        if span.start is not None and span.end is not None and (there := quotable(text, span.start, span.end)):
+            found[rule] = there
+    return found
+
+
 def from_decisions(decisions: Iterable[Decision], policy: Policy, source: str) -> Iterator[Gold]:
     """A decision settles every rule: what a reviewer did not name does not hold."""
     for decided in decisions:
@@ -86,7 +96,7 @@ def from_decisions(decisions: Iterable[Decision], policy: Policy, source: str) -
             decided.content,
             "yes" if decided.outcome == "violates" else "no",
             {rule.id: "yes" if rule.id in broken else "no" for rule in policy.rules},
-            quotes={rule.id: rule.quote for rule in decided.rules if rule.quote},
+            quotes=_verbatim(decided.content.text, {rule.id: rule.quote for rule in decided.rules}),
             exceptions=decided.exceptions,
             reason=decided.reason,
             source=source,
@@ -116,8 +126,9 @@ def from_run(run: Run, slug: str, policy: Policy) -> Iterator[Gold]:
             item.content(),
             pair.gold,
             {rule: "yes" if rule in said else "no" for rule in known},
-            quotes={rule.id: rule.evidence[0].quote for rule in verdict.rules if rule.evidence},
+            quotes=_verbatim(item.text, {rule.id: rule.evidence[0].quote for rule in verdict.rules if rule.evidence}),
             exceptions=verdict.exceptions,
+            escalations=verdict.escalations,
             reason=verdict.rationale,
             source=f"{run.path.name}/{slug}",
             group=item.group,

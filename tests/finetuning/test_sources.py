@@ -10,8 +10,10 @@ from moderator.case import DecidedRule, Decision
 from moderator.content import Content
 from moderator.errors import DataError
 from moderator.finetuning.gold import from_decisions, from_suite
+from moderator.finetuning.lessons import lesson
 from moderator.finetuning.sources import open_source
 from moderator.policy import write_policy
+from moderator.prompt import compile_prompt
 from moderator.quoting import locate
 from moderator.runs import Selection, execute
 from moderator.suite import Annotation, Item, Span, Suite, write_suite
@@ -69,6 +71,16 @@ def test_a_decision_settles_every_rule() -> None:
 
 
 @pytest.mark.parametrize(
+    ("quote", "learned"), [("fool", "fool"), ("FOOL", "fool"), ("oo", "fool"), ("idiot", None), ("", None)]
+)
+def test_a_reviewer_s_quote_is_learned_as_it_stands_in_the_content(quote: str, learned: str | None) -> None:
+    decided = decision("you fool", "violates", "H3")
+    picked = decided.model_copy(update={"rules": (DecidedRule(id="H3", quote=quote),)})
+    (gold,) = from_decisions([picked], house(), "monday")
+    assert gold.quotes.get("H3") == learned
+
+
+@pytest.mark.parametrize(
     ("outcome", "rules", "exceptions"), [("violates", (), ()), ("allowed", ("H3",), ()), ("allowed_by_exception", ("H2",), ())]
 )
 def test_decisions_that_contradict_themselves_are_unwritable(
@@ -120,4 +132,6 @@ def test_of_a_run_only_answers_that_people_agree_with_are_learned(tmp_path: Path
     (gold,) = source.golds
     assert (gold.content.id, gold.violates, gold.broken) == ("1", "yes", ("H2",))
     assert gold.quotes == {"H2": "wheel"}
-    assert gold.settles(house())
+    taught = lesson(compile_prompt(house(), "default"), gold)
+    assert taught
+    assert taught.whole, "a model's answer is known to its end"
