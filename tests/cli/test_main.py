@@ -59,14 +59,18 @@ class TestStart:
         assert "[]" not in "".join(lines)
 
     def test_importing_is_light_and_quick(self) -> None:
-        """The library brings no model library, no command line and no Arrow with it. Processor time, the best of three."""
-        script = "import time; t = time.process_time(); import moderator, sys; print(time.process_time() - t, *sys.modules)"
-        runs = [
-            subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-            for _ in "123"
-        ]
-        assert not {*HEAVY, "typer", "click", "rich"} & {name.split(".")[0] for name in runs[0][1:]}
-        assert min(float(run[0]) for run in runs) < 0.5
+        """The library brings no model library, no command line and no Arrow with it. It takes at most three times as long as
+        what it stands on takes to be of use, on any machine. Processor time, the best of five."""
+        timed = "import time; t = time.process_time(); {}; import sys; print(time.process_time() - t, *sys.modules)"
+        below = "import jinja2.sandbox, pydantic, yaml; pydantic.create_model('Any', text=(str, ...))"
+        runs: dict[str, list[list[str]]] = {"import moderator": [], below: []}
+        for _ in range(5):
+            for statement, found in runs.items():
+                command = [sys.executable, "-c", timed.format(statement)]
+                found.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+        assert not {*HEAVY, "typer", "click", "rich"} & {name.split(".")[0] for name in runs["import moderator"][0][1:]}
+        own, others = (min(float(run[0]) for run in found) for found in runs.values())
+        assert own < 3 * others
 
     def test_help_is_quick(self) -> None:
         """A second is what one waits for ``--help``. Processor time, the best of three."""
