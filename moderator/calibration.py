@@ -22,7 +22,6 @@ from moderator.verdict import Failure, Method, Outcome, Provenance, Verdict
 FILE: Final = "calibration.json"
 """The name of the file beside an adapter or a model."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Doubt = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -86,7 +85,7 @@ class Calibration(_Value):
     recalibration: Annotated[Recalibration, Field(discriminator="method")]
     limits: Limits | None = None
     """None: every decision is taken."""
-    promise: Mapping[str, Number | str] = {}
+    promise: Mapping[str, Number] = {}
     """What the limits are for: an error and a confidence, or costs."""
     golden: Mapping[str, str] = {}
     """Digests of the suites that it was fitted on, by slug."""
@@ -100,21 +99,27 @@ class Calibration(_Value):
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
     def __call__(self, outcome: Verdict | Failure) -> Verdict | Failure:
-        """The outcome with a calibrated score, and given to a person where its doubt reaches the limit."""
-        if isinstance(outcome, Failure) or outcome.score.value is None or outcome.score.method != self.method:
+        """The outcome with a calibrated score, and given to a person where its doubt reaches the limit.
+
+        Under limits a verdict without a score of this kind goes to a person: how doubtful it is, nobody knows.
+        """
+        if isinstance(outcome, Failure):
             return outcome
-        raw = outcome.score.value
-        chance = min(max(self.recalibration(raw), 0.0), 1.0)
-        changed: dict[str, Any] = {
-            "score": outcome.score.model_copy(update={"value": chance, "calibrated": True, "uncalibrated": raw})
-        }
+        chance, changed = None, dict[str, Any]()
+        if outcome.score.value is not None and outcome.score.method == self.method:
+            raw = outcome.score.value
+            chance = min(max(self.recalibration(raw), 0.0), 1.0)
+            score = outcome.score.model_copy(update={"value": chance, "calibrated": True, "uncalibrated": raw})
+            changed["score"] = score
         if self.limits and self._doubtful(outcome.outcome, chance, self.limits):
             changed |= {"outcome": "needs_review", "withheld": outcome.outcome, "action": MACHINE_ACTS_NOT, "notice": ""}
-        return outcome.model_copy(update=changed)
+        return outcome.model_copy(update=changed) if changed else outcome
 
-    def _doubtful(self, outcome: Outcome, chance: float, limits: Limits) -> bool:
+    def _doubtful(self, outcome: Outcome, chance: float | None, limits: Limits) -> bool:
         if outcome == "needs_review":
             return False
+        if chance is None:
+            return True
         return 1 - chance >= limits.flagged if outcome == "violates" else chance >= limits.passed
 
 
@@ -123,10 +128,12 @@ def uncalibrated(verdict: Verdict) -> Verdict:
 
     Action and notice of a decision that was withheld are the policy's to say again, and stay as they are.
     """
-    if not verdict.score.calibrated:
+    if not verdict.score.calibrated and verdict.withheld is None:
         return verdict
-    score = verdict.score.model_copy(update={"value": verdict.score.uncalibrated, "calibrated": False, "uncalibrated": None})
-    changed: dict[str, Any] = {"score": score, "outcome": verdict.withheld or verdict.outcome, "withheld": None}
+    changed: dict[str, Any] = {"outcome": verdict.withheld or verdict.outcome, "withheld": None}
+    if verdict.score.calibrated:
+        own = {"value": verdict.score.uncalibrated, "calibrated": False, "uncalibrated": None}
+        changed["score"] = verdict.score.model_copy(update=own)
     return verdict.model_copy(update=changed)
 
 

@@ -16,7 +16,7 @@ from moderator.errors import DataError
 from moderator.judge import Moderator
 from moderator.prompt import Prompt
 from moderator.recalibration import Identity, Isotonic, Platt
-from moderator.verdict import OUTCOME, Provenance, Verdict, to_line
+from moderator.verdict import OUTCOME, Provenance, Score, Verdict, to_line
 from tests.small import StepEngine, house, rest
 
 
@@ -176,3 +176,14 @@ def test_failures_and_scores_of_another_kind_stay_as_they_are(moderator: Moderat
     assert not judge(0.9, votes).score.calibrated
     (failed,) = Moderator(house(), selling(), calibrations=Calibrations((made(moderator),))).judge_all([" "])
     assert made(moderator)(failed) is failed
+
+
+def test_under_limits_a_verdict_without_a_score_goes_to_a_person(moderator: Moderator) -> None:
+    """How doubtful it is, nobody knows: no guarantee covers it."""
+    plain = judge(0.9, None)
+    scoreless = plain.model_copy(update={"score": Score(value=None, method="none")})
+    found = made(moderator, limits=Limits(passed=0.9, flagged=0.9))(scoreless)
+    assert isinstance(found, Verdict)
+    assert (found.outcome, found.withheld, found.action) == ("needs_review", "violates", "escalate")
+    assert uncalibrated(found).outcome == "violates"
+    assert made(moderator)(scoreless) is scoreless

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from moderator.case import Decision
 from moderator.content import Content
+from moderator.errors import DataError
 from moderator.policy import Policy
 from moderator.quoting import locate, quotable
 from moderator.runs import Run
@@ -86,11 +87,17 @@ def _verbatim(text: str, quotes: Mapping[str, str]) -> dict[str, str]:
 
 
 def from_decisions(decisions: Iterable[Decision], policy: Policy, source: str) -> Iterator[Gold]:
-    """A decision settles every rule: what a reviewer did not name does not hold."""
+    """A decision settles every rule: what a reviewer did not name does not hold. Decisions about other policies are left out.
+
+    Raises `DataError` for one that names what the policy does not have.
+    """
+    known = {part.id for part in (*policy.rules, *policy.exceptions)}
     for decided in decisions:
         if decided.policy != policy.slug:
             continue
-        broken = {rule.id: rule for rule in decided.rules}
+        broken = {rule.id for rule in decided.rules}
+        if strange := sorted({*broken, *decided.exceptions} - known):
+            raise DataError(f"{source}: content {decided.content.id}: policy {policy.name} has no {strange[0]!r}")
         yield Gold(
             policy.slug,
             decided.content,

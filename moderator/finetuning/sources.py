@@ -73,6 +73,11 @@ def _of_run(path: Path, policy: str | Path | None, *, every: bool) -> list[Sourc
         record = run.manifest.suite(suite.slug)
         named = policy or record.policy
         learned = load_policy(named)
+        judged = run.manifest.policies[record.policy]
+        if policy is None and learned.digest != judged.digest:
+            raise DataError(
+                f"{path}: judged under {judged.name}, which is not the policy of that name here\n  name it with --policy"
+            )
         may = {item.id for item in _learnable(suite, every)}
         golds = (gold for gold in from_run(run, suite.slug, learned) if gold.content.id in may)
         found.append(_source(suite, learned, named, golds, every=every))

@@ -1,7 +1,7 @@
 """The same content under other policies, and what is known of it there: so that an adapter learns to read the policy.
 
 A content that is always seen with one policy teaches what people call a violation, not to look it up. Under a variant the
-verdict changes with the policy, or the policy changes and the verdict does not (contradictory examples: Chatterji et al. 2025).
+verdict changes with the policy, or the policy changes and the verdict does not (contradictory examples: arXiv 2512.18027).
 """
 
 from __future__ import annotations

@@ -90,6 +90,24 @@ def test_decisions_that_contradict_themselves_are_unwritable(
         decision("x", outcome, *rules, exceptions=exceptions)
 
 
+def test_a_decision_that_names_what_the_policy_has_not_is_an_error() -> None:
+    with pytest.raises(DataError, match="has no 'H9'"):
+        list(from_decisions([decision("you fool", "violates", "H9")], house(), "monday"))
+
+
+def test_a_run_is_learned_under_the_policy_that_it_was_judged_under(tmp_path: Path) -> None:
+    """A shipped policy that happens to have its slug is another one."""
+    other = house().replace(slug="hate")
+    execute(
+        [swearing(range(2)).model_copy(update={"policy": "hate"})],
+        moderator(other),
+        tmp_path / "run",
+        selection=Selection(split="all"),
+    )
+    with pytest.raises(DataError, match="name it with --policy"):
+        open_source(tmp_path / "run", None, every=True)
+
+
 def test_a_file_of_decisions_is_a_source(tmp_path: Path) -> None:
     path = tmp_path / "monday.jsonl"
     lines = [decision("you fool", "violates", "H3"), decision("nice spokes", "allowed")]
