@@ -37,6 +37,18 @@ def lost(network: torch.nn.Module, packs: Sequence[Pack]) -> tuple[list[float], 
     return of_tokens, {name: weight.grad.clone() for name, weight in network.named_parameters() if weight.grad is not None}
 
 
+def test_a_token_loses_what_the_model_gives_it_behind_those_before_it(network: torch.nn.Module) -> None:
+    """Against plain transformers over the whole row."""
+    row = ROWS[1]
+    ids = torch.tensor([[*row.prefix, *row.ids]])
+    with torch.inference_mode():
+        chances = network(input_ids=ids).logits[0].log_softmax(-1)
+    learned = [len(PREFIX) + place for place, weight in enumerate(row.weights) if weight]
+    each, weights = losses(network, Pack((row,)))
+    assert each.tolist() == pytest.approx([-chances[place - 1, ids[0, place]].item() for place in learned], abs=1e-4)
+    assert weights.tolist() == pytest.approx([weight for weight in row.weights if weight])
+
+
 def test_rows_in_a_pack_lose_what_they_lose_alone(network: torch.nn.Module) -> None:
     """No row sees another, each stands at its own positions, and the gradient is the same."""
     alone, apart = lost(network, [Pack((row,)) for row in ROWS])
