@@ -11,12 +11,10 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
-import struct
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,8 +27,7 @@ os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
 
 import vllm
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
-from vllm.exceptions import VLLMClientError, VLLMError
+from vllm.exceptions import VLLMClientError
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.sampling_params import StructuredOutputsParams
@@ -41,6 +38,7 @@ from moderator.engines import Completion, EngineDescription
 from moderator.engines.adapters import check_base, write_merged
 from moderator.engines.chat import ChatTokenizer
 from moderator.engines.folder import digest, family, read_json, split_adapters, trained_for, versioned_name, weight_files
+from moderator.engines.vllm_core import end, errors, in_short, watch
 from moderator.engines.whole import HARMONY_ANSWER, sampling, schema, tokens_for, unwrapped
 from moderator.errors import EngineError
 from moderator.prompt import Prompt, ReadLabel, Write
@@ -53,21 +51,6 @@ _RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _WARM: Final = 64
 """Policies that are remembered as being in the prefix cache."""
 _THOUGHT_TOKENS: Final = 4096
-_FOREIGN: Final = (
-    VLLMError,
-    SafetensorError,
-    OSError,
-    ValueError,
-    RuntimeError,
-    LookupError,
-    MemoryError,
-    AssertionError,
-    struct.error,
-)
-"""What comes up from below: the libraries' own errors, and what they let through when a file is not what it says."""
-_CORE: Final = "Engine core initialization failed"
-"""The process that failed has written why on standard error; only this comes back from it."""
-
 Ids = list[int]
 
 
@@ -137,9 +120,9 @@ class VLLMEngine:
             "structured_outputs_config": {"backend": self._profile.backend, "disable_any_whitespace": True},
         }
         others = multiprocessing.active_children()
-        with _errors(self.name):
+        with errors(self.name):
             self._llm = self._start(settings | (_cpu(settings) if current_platform.is_cpu() else {}) | options)
-        self._ended = _watch(self._llm, [child.sentinel for child in multiprocessing.active_children() if child not in others])
+        self._ended = watch(self._llm, [child.sentinel for child in multiprocessing.active_children() if child not in others])
         self._limit: int = self._llm.llm_engine.vllm_config.model_config.max_model_len
         self._warm: OrderedDict[_Prefix, None] = OrderedDict()
         self._reads: dict[tuple[int, ...], vllm.SamplingParams] = {}
@@ -187,10 +170,7 @@ class VLLMEngine:
 
     def close(self) -> None:
         """Ends vLLM's processes, and the sockets to them, which vLLM leaves to the garbage collector."""
-        core = self._llm.llm_engine.engine_core
-        core.shutdown()
-        if hasattr(core, "ctx"):
-            core.ctx.destroy(linger=0)
+        end(self._llm)
 
     @cached_property
     def _family(self) -> str | None:
@@ -266,7 +246,7 @@ class VLLMEngine:
     ) -> list[vllm.RequestOutput | Completion]:
         if not prompts:
             return []
-        with _errors(self.name):
+        with errors(self.name):
             if self._ended.is_set():
                 raise EngineDeadError
             try:
@@ -277,7 +257,7 @@ class VLLMEngine:
             except VLLMClientError as error:
                 # vLLM refuses a whole batch for one prompt (a grammar too large, say): look for it by halves
                 if len(prompts) == 1:
-                    return [Completion(problem="engine", detail=_in_short(error), prompt_tokens=len(prompts[0]))]
+                    return [Completion(problem="engine", detail=in_short(error), prompt_tokens=len(prompts[0]))]
         half = len(prompts) // 2
         before = self._generate(prompts[:half], params[:half], loras[:half])
         return before + self._generate(prompts[half:], params[half:], loras[half:])
@@ -365,41 +345,7 @@ def _folder(where: str, source: str, file: str) -> Path:
         try:
             folder = Path(snapshot_download(source, allow_patterns=["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]))
         except (OSError, ValueError) as error:
-            raise EngineError(f"{where}: {source} is no folder, and cannot be fetched: {_in_short(error)}") from None
+            raise EngineError(f"{where}: {source} is no folder, and cannot be fetched: {in_short(error)}") from None
     if not (folder / file).is_file():
         raise EngineError(f"{where}: {source} has no {file}")
     return folder
-
-
-def _watch(llm: vllm.LLM, cores: Sequence[int]) -> threading.Event:
-    """An event that is set when a core process ends. It also wakes a call that waits for one: vLLM 0.32 would wait for ever."""
-    ended = threading.Event()
-    outputs: Any = getattr(llm.llm_engine.engine_core, "outputs_queue", None)
-
-    def wait() -> None:
-        multiprocessing.connection.wait(cores)
-        ended.set()
-        if outputs is not None:
-            outputs.put(EngineDeadError())
-
-    if cores:
-        threading.Thread(target=wait, daemon=True, name="moderator-vllm-watch").start()
-    return ended
-
-
-@contextmanager
-def _errors(where: str) -> Iterator[None]:
-    """Turns what vLLM, peft and transformers raise into `EngineError`."""
-    try:
-        yield
-    except EngineDeadError:
-        raise EngineError(f"{where}: vLLM's process has ended; it says why on standard error") from None
-    except _FOREIGN as error:
-        hint = (
-            "\n  too little memory is the usual cause: see kv_cache_memory_bytes, max_model_len" if _CORE in str(error) else ""
-        )
-        raise EngineError(f"{where}: {_in_short(error)}{hint}") from error
-
-
-def _in_short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
