@@ -142,6 +142,8 @@ def _row(compiled: CompiledPrompt, gold: Gold, variant: str, split: Literal["tra
     taught = lesson(compiled, gold)
     if taught is None:
         return None
+    question = compiled.ask(gold.content)
+    start = question.user.index(f'"{question.shown}"') + 1
     return Row(
         id=f"{well_formed(gold.content.id)}/{variant}",
         split=split,
@@ -150,11 +152,13 @@ def _row(compiled: CompiledPrompt, gold: Gold, variant: str, split: Literal["tra
         policy_digest=compiled.policy.digest,
         prompt_digest=compiled.digest,
         family=compiled.family.name,
-        mode=compiled.format.mode,
+        format=compiled.format,
+        rules={rule: gold.rules[rule] for rule in compiled.format.rules if rule in gold.rules},
         variant=variant,
         source=gold.source,
         text_digest=text_digest(gold.content.text),
-        messages=chat(compiled.system, compiled.ask(gold.content).user, taught.parts),
+        messages=chat(compiled.system, question.user, taught.parts),
+        slot=(start, start + len(question.shown)),
         parts=taught.parts,
         whole=taught.whole,
     )

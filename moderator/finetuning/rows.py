@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from moderator.answer import Kind, Label, Mode
+from moderator.answer import AnswerFormat, Kind, Label
 from moderator.content import well_formed
 from moderator.errors import DataError
+from moderator.scoring.labels import Known
 from moderator.suite.prepare.texts import fingerprint
 
 LEARNED: Final = "trained_on.txt"
@@ -52,13 +53,18 @@ class Row(_Value):
     policy_digest: str
     prompt_digest: str
     family: str
-    mode: Mode
+    format: AnswerFormat
+    """Of answers under the policy."""
+    rules: Mapping[str, Known]
+    """What is known of single rules: one that an exception waives holds, one that is not there is unknown."""
     variant: str
     source: str
     text_digest: str
     """Of the content, by `text_digest`. What is evaluated has none of these."""
     messages: tuple[Message, Message, Message]
     """System, user, assistant: any trainer can read them. The assistant's ends where what is known of the answer ends."""
+    slot: tuple[int, int]
+    """Where the content's text stands in the user's turn, as it is shown there: characters, end exclusive."""
     parts: tuple[Part, ...]
     """The assistant's turn again, in pieces."""
     whole: bool
@@ -72,6 +78,12 @@ class Row(_Value):
             raise ValueError("the parts are not those of the assistant's turn")
         if [part.text for part in self.parts if part.kind == "label"] != [self.label]:
             raise ValueError(f"the parts do not give the label {self.label!r} once")
+        if not 0 <= self.slot[0] <= self.slot[1] <= len(self.user):
+            raise ValueError("the slot is not in the user's turn")
+        if strange := sorted(
+            {*self.rules, *(part.text for part in self.parts if part.kind == "rule")} - set(self.format.rules)
+        ):
+            raise ValueError(f"the policy has no rule {strange[0]!r}")
         return self
 
     @property
@@ -81,6 +93,11 @@ class Row(_Value):
     @property
     def user(self) -> str:
         return self.messages[1].content
+
+    @property
+    def shown(self) -> str:
+        """The content's text as its slot shows it, without the quotation marks."""
+        return self.user[slice(*self.slot)]
 
     @property
     def answer(self) -> str:

@@ -65,7 +65,7 @@ def summarise(rows: Sequence[Row], digest: str, dealt: Dealt, rules: Mapping[str
         rows_digest=digest,
         policies={row.policy: row.policy_digest for row in rows if row.variant == "plain"},
         family=rows[0].family,
-        mode=rows[0].mode,
+        mode=rows[0].format.mode,
         contents={place: len(golds) for place, golds in dealt.by_place.items()},
         left_out=dict(dealt.left_out),
         rows=Counter(row.split for row in rows),

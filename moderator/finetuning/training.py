@@ -265,7 +265,7 @@ def _peak_memory() -> int:
 
 def _of_one_kind(rows: Sequence[Row], config: Config) -> tuple[str, Mode]:
     """The family and the mode of the rows, which must be the same for all."""
-    kinds = {(row.family, row.mode) for row in rows}
+    kinds = {(row.family, row.format.mode) for row in rows}
     if len(kinds) != 1:
         what = "no rows to learn" if not kinds else "rows of several prompt families or modes"
         raise DataError(f"{config.rows}: {what}\n  `moderator finetune rows` makes them")
