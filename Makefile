@@ -19,7 +19,7 @@ help: ## this list
 
 .venv/dev: .venv/base
 	.venv/bin/pip install $(PIP_FLAGS) -c $(CONSTRAINTS) torch
-	.venv/bin/pip install $(PIP_FLAGS) -c $(CONSTRAINTS) -e '.[local,finetune,report,dev]'
+	.venv/bin/pip install $(PIP_FLAGS) -c $(CONSTRAINTS) -e '.[local,finetune,grpo,report,dev]'
 	@touch $@
 
 # vLLM pins what it needs; it has an environment of its own. The three packages removed are CUDA builds that break its import.

@@ -1,4 +1,4 @@
-"""Adapters, merged into the weights of their model."""
+"""Adapters, on their model and merged into its weights."""
 
 from __future__ import annotations
 
@@ -24,18 +24,23 @@ def merged(network: Any, adapter: str) -> Any:
     """The model with the adapter's weights added to its own. Raises `EngineError` when they do not fit it to the last one."""
     if PeftConfig.from_pretrained(adapter).is_prompt_learning:
         raise EngineError(f"{adapter}: an adapter of this kind cannot be merged into weights")
+    return adapted(network, adapter).merge_and_unload()
+
+
+def adapted(network: Any, adapter: str, *, to_learn: bool = False) -> Any:
+    """The model with the adapter on it, peft's. Raises `EngineError` when its weights do not fit to the last one."""
     with quiet(), warnings.catch_warnings():
         # of missing weights peft only warns, of superfluous ones it says nothing; both are found below
         warnings.filterwarnings("ignore", "Found missing adapter keys")
-        adapted = PeftModel.from_pretrained(network, adapter)
+        found = PeftModel.from_pretrained(network, adapter, is_trainable=to_learn)
     stored = set(load_peft_weights(adapter, device="cpu"))
-    used = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    used = set(get_peft_model_state_dict(found, save_embedding_layers=False))
     # whole embeddings may have been saved along; those are not the adapter's own
     if odd := sorted(name for name in stored ^ used if not name.endswith(("embed_tokens.weight", "lm_head.weight"))):
         raise EngineError(
             f"{adapter}: the adapter does not fit the model: {len(odd)} weights without a counterpart, such as {odd[0]}"
         )
-    return adapted.merge_and_unload()
+    return found
 
 
 def write_merged(model: Path, adapter: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The model that an adapter is learned for, opened with a fresh adapter on it."""
+"""The model that an adapter is learned for, opened with the adapter on it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from peft import (
+    LoraConfig,
+    get_peft_model,
+    get_peft_model_state_dict,
+    prepare_model_for_kbit_training,
+    set_peft_model_state_dict,
+)
 from transformers import BitsAndBytesConfig
 
-from moderator.engines.adapters import quiet
+from moderator.engines.adapters import adapted, check_base, quiet
 from moderator.engines.chat import ChatTokenizer
 from moderator.engines.folder import versioned_name
 from moderator.engines.local import (
@@ -24,13 +30,14 @@ from moderator.engines.local import (
     open_network,
 )
 from moderator.engines.whole import HARMONY_ANSWER
+from moderator.finetuning.checkpoint import State
 from moderator.finetuning.config import Config, Load, Lora
 from moderator.finetuning.encoding import Turn
 
 
 @dataclass(frozen=True)
 class Base:
-    """A model with an adapter of its own that has learned nothing yet."""
+    """A model with the adapter that is to learn."""
 
     name: str
     """With the beginning of its weights' digest."""
@@ -43,9 +50,19 @@ class Base:
     together: bool
     """Whether contents can be packed behind their policy."""
 
+    def adapter(self) -> State:
+        """The adapter as it is now."""
+        # peft would look on the Hub whether the base's vocabulary has grown
+        weights = get_peft_model_state_dict(self.network, save_embedding_layers=False)
+        return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+
+    def put(self, adapter: State) -> None:
+        """Puts other weights into the adapter."""
+        set_peft_model_state_dict(self.network, adapter)
+
 
 def open_base(config: Config) -> Base:
-    """Opens the base of a configuration and puts a fresh adapter on it. Raises `EngineError`."""
+    """Opens the base of a configuration and puts its adapter on it, or a fresh one. Raises `EngineError`."""
     with engine_errors(config.base):
         if config.threads is not None:
             torch.set_num_threads(config.threads)
@@ -60,10 +77,14 @@ def open_base(config: Config) -> Base:
         elif config.learning.checkpointing:
             model.gradient_checkpointing_enable(_ANEW)
             model.enable_input_require_grads()
-        with quiet():
-            network = get_peft_model(model, _lora(config.lora))
-    folder = model_files(config.base)
-    name = versioned_name(folder.name if Path(config.base).is_dir() else config.base, folder)
+        folder = model_files(config.base)
+        name = versioned_name(folder.name if Path(config.base).is_dir() else config.base, folder)
+        if config.adapter is None:
+            with quiet():
+                network = get_peft_model(model, _lora(config.lora))
+        else:
+            check_base(config.adapter, name)
+            network = adapted(model, str(config.adapter), to_learn=True)
     harmony = model.config.model_type == "gpt_oss"
     opening = tuple(chat.encode_structure(HARMONY_ANSWER)) if harmony else ()
     end = chat.end_of_turn if chat.end_of_turn is not None else next(iter(ends), None)

@@ -14,6 +14,7 @@ from moderator.errors import DataError
 CHECKPOINT: Final = "checkpoint.pt"
 
 State = dict[str, torch.Tensor]
+"""An adapter's weights by name, on the CPU."""
 
 
 @dataclass

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from moderator.answer import Kind
 from moderator.assets import directory
 from moderator.errors import DataError
+from moderator.finetuning.reward import Criterion
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -85,6 +86,25 @@ class Watching(_Value):
     """Items of each suite that are judged."""
 
 
+class Reinforcing(_Value):
+    """How answers are drawn and rewarded (GRPO, Shao et al. 2024, arXiv:2402.03300)."""
+
+    steps: Count = 200
+    answers: Annotated[int, Field(ge=2)] = 8
+    """Drawn for each content: what one is worth is told by the others. A step draws them for `learning.rows` contents."""
+    tokens: Count = 256
+    """Of an answer; a longer one is cut, and worth nothing."""
+    temperature: Positive = 1.0
+    anchor: Annotated[float, Field(ge=0)] = 0.0
+    """What the divergence from where training began costs (beta)."""
+    reward: Mapping[Criterion, Annotated[float, Field(ge=0)]] = {
+        "form": 0.2, "label": 1.0, "rules": 0.5, "quotes": 0.3, "brevity": 0.1,
+    }  # fmt: skip
+    """What each criterion counts."""
+    trl: Mapping[str, Any] = {}
+    """Handed on to TRL's `GRPOConfig`: ``use_vllm``, ``loss_type`` and whatever else it knows."""
+
+
 class Config(_Value):
     """A training: a base, rows, and suites to stop on. Paths are relative to the file."""
 
@@ -95,6 +115,8 @@ class Config(_Value):
     """Suites whose agreement decides; empty: those that ``finetune rows`` put beside the rows (``NAME.dev/``)."""
     out: Path
     """The adapter's folder."""
+    adapter: Path | None = None
+    """An adapter to begin at, instead of a fresh one."""
     seed: int = 1
     threads: Count | None = None
     """Of the CPU; None: torch's own number."""
@@ -112,29 +134,51 @@ class Config(_Value):
     def _something(self) -> Self:
         if not self.weights.get("label"):
             raise ValueError("weights: a label that counts for nothing is not learned")
+        if self.adapter and "lora" in self.model_fields_set:
+            raise ValueError("lora: an adapter to begin at brings its own")
         return self
 
     @property
     def digest(self) -> str:
         """SHA-256 over what decides the result: where files lie and how many threads there are does not."""
-        value = self.model_dump(mode="json", exclude={"rows", "dev", "out", "threads"})
+        value = self.model_dump(mode="json", exclude={"rows", "dev", "out", "adapter", "threads"})
         return "sha256:" + hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+class Reinforcement(Config):
+    """A training on rewards; `learning` and `watching` mean what they mean there, as far as TRL can be told."""
+
+    reinforcing: Reinforcing = Reinforcing()
 
 
 def load_config(path: Path) -> Config:
     """The configuration in a YAML file. Raises `DataError` with every problem of it."""
+    return _load(path, Config)
+
+
+def load_reinforcement(path: Path) -> Reinforcement:
+    """The same, of a training on rewards."""
+    return _load(path, Reinforcement)
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def _load(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: {' '.join(str(error).split())}") from None
     try:
-        config = Config.model_validate(value)
+        config = kind.model_validate(value)
     except ValidationError as error:
         problems = [f"{path}: `{'.'.join(map(str, fault['loc']))}`: {fault['msg'].lower()}" for fault in error.errors()]
-        raise DataError("\n".join(problems) + f"\n  keys are {', '.join(Config.model_fields)}") from None
+        raise DataError("\n".join(problems) + f"\n  keys are {', '.join(kind.model_fields)}") from None
     rows, out = path.parent / config.rows, path.parent / config.out
     dev = tuple(path.parent / suite for suite in config.dev) or tuple(sorted(rows.with_suffix(".dev").glob("*.yaml")))
-    return config.model_copy(update={"rows": rows, "out": out, "dev": dev, "base": base_of(config.base, path.parent)})
+    adapter = path.parent / config.adapter if config.adapter else None
+    base = base_of(config.base, path.parent)
+    return config.model_copy(update={"rows": rows, "out": out, "dev": dev, "adapter": adapter, "base": base})
 
 
 def base_of(name: str, beside: Path = Path()) -> str:

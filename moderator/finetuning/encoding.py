@@ -76,7 +76,7 @@ def encode(row: Row, chat: ChatTokenizer, weights: Mapping[Kind, float], turn: T
     the label is one token by itself, and what follows begins with a token of its own.
     """
     place = next(index for index, part in enumerate(row.parts) if part.kind == "label")
-    ids = [*chat.encode(row.user), *chat.after, *turn.opening]
+    ids = _asked(row, chat, turn)
     counted = [0.0] * len(ids)
     barred: list[Barred] = []
     for parts in (row.parts[: place + 1], row.parts[place + 1 :]):
@@ -88,6 +88,15 @@ def encode(row: Row, chat: ChatTokenizer, weights: Mapping[Kind, float], turn: T
         ids.append(turn.end)
         counted.append(weights.get("form", 0.0))
     return Encoded(chat.prefix(row.system), tuple(ids), tuple(counted), tuple(barred))
+
+
+def encode_prompt(row: Row, chat: ChatTokenizer, turn: Turn) -> list[int]:
+    """What stands before the first thing that a model decides in answering the row, as serving sends it."""
+    return [*chat.prefix(row.system), *_asked(row, chat, turn), *chat.encode(row.format.opening)]
+
+
+def _asked(row: Row, chat: ChatTokenizer, turn: Turn) -> list[int]:
+    return [*chat.encode(row.user), *chat.after, *turn.opening]
 
 
 def _tokens(chat: ChatTokenizer, parts: Sequence[Part], weights: Mapping[Kind, float]) -> tuple[list[int], list[float]]:

@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
 from moderator.answer import Mode
+from moderator.engines.folder import digest, weight_files
 from moderator.engines.local import engine_errors
 from moderator.errors import DataError, EngineError
 from moderator.finetuning.base import Base, open_base
-from moderator.finetuning.checkpoint import Checkpoint, State, generators, save, set_generators, take_up
+from moderator.finetuning.checkpoint import Checkpoint, generators, save, set_generators, take_up
 from moderator.finetuning.config import Config
 from moderator.finetuning.encoding import Encoded, encode_rows
 from moderator.finetuning.packs import Pack, losses, steps
@@ -52,7 +52,7 @@ class Trained:
 
     config: Config
     made_by: dict[str, str]
-    """Digests of base, rows, suites and configuration."""
+    """Digests of base, rows, suites, configuration, and the adapter it began at."""
     base: Base
     """With the adapter that was kept."""
     family: str
@@ -61,6 +61,7 @@ class Trained:
     history: tuple[Entry, ...]
     tokens: int
     """That were run forwards and backwards, a policy once for each pack."""
+    command: str = "moderator finetune train"
 
     @property
     def kept(self) -> Entry:
@@ -99,7 +100,7 @@ class Training:
         self.config = config
         rows, rows_digest = read_rows(config.rows)
         self.rows = tuple(row for row in rows if row.split == "train")
-        self.family, self.mode = _of_one_kind(self.rows, config)
+        self.family, self.mode = of_one_kind(self.rows, config)
         self.watched = open_watched(config.dev, config.watching.limit)
         self.base = open_base(config)
         learning = config.learning
@@ -114,6 +115,7 @@ class Training:
             "rows": rows_digest,
             "suites": " ".join(one.suite.digest for one in self.watched),
             "configuration": config.digest,
+            "adapter": digest(weight_files(config.adapter)) if config.adapter else "",
         }
         self._state = self._taken_up(made_by) if resume else self._anew(made_by)
         self._before = self._state.seconds
@@ -144,7 +146,7 @@ class Training:
             if state.step % self.config.watching.every == 0 or state.step == len(self.steps):
                 noted(self._note(total / weight))
                 total = weight = 0.0
-        set_peft_model_state_dict(self.base.network, state.best)
+        self.base.put(state.best)
         history = tuple(map(_entry, state.history))
         return Trained(self.config, state.made_by, self.base, self.family, self.mode, self.rows, history, state.tokens)
 
@@ -186,8 +188,8 @@ class Training:
         state.step += 1
         # at first less stays, or the mean would be of what has learned nothing
         stays = min(learning.average, state.step / (state.step + 9))
-        for name, weight in get_peft_model_state_dict(network).items():
-            state.average[name].lerp_(weight.detach().cpu(), 1 - stays)
+        for name, weight in self.base.adapter().items():
+            state.average[name].lerp_(weight, 1 - stays)
         return total, counted
 
     def _rate(self, step: int) -> float:
@@ -201,12 +203,12 @@ class Training:
     def _note(self, loss: float | None) -> Entry:
         """Evaluates, keeps the adapter if it is the best so far, and writes a checkpoint."""
         state, network = self._state, self.base.network
-        state.adapter = _copied(network)
-        set_peft_model_state_dict(network, state.average)
+        state.adapter = self.base.adapter()
+        self.base.put(state.average)
         network.eval()
         self.base.engine.forget()
         found = agreement(self.base.engine, self.watched, self.family, self.mode) if self.watched else None
-        set_peft_model_state_dict(network, state.adapter)
+        self.base.put(state.adapter)
         earlier = [one.agreement for one in map(_entry, state.history) if one.agreement]
         best = found is None or all(found.better_than(one) for one in earlier)
         state.seconds = self._before + time.monotonic() - self._started
@@ -234,21 +236,16 @@ class Training:
         return steps(rows, learning.tokens, learning.rows, together=self.base.together, seed=self.config.seed, epoch=epoch)
 
     def _anew(self, made_by: dict[str, str]) -> Checkpoint:
-        return Checkpoint(made_by, average=_copied(self.base.network))
+        return Checkpoint(made_by, average=self.base.adapter())
 
     def _taken_up(self, made_by: dict[str, str]) -> Checkpoint:
         found = take_up(self.config.out, made_by)
         if found is None:
             return self._anew(made_by)
-        set_peft_model_state_dict(self.base.network, found.adapter)
+        self.base.put(found.adapter)
         self._optimiser.load_state_dict(found.optimiser)
         set_generators(found.generators)
         return found
-
-
-def _copied(network: Any) -> State:
-    """The adapter as it is now."""
-    return {name: weight.detach().cpu().clone() for name, weight in get_peft_model_state_dict(network).items()}
 
 
 def _entry(value: Mapping[str, Any]) -> Entry:
@@ -263,7 +260,7 @@ def _peak_memory() -> int:
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
-def _of_one_kind(rows: Sequence[Row], config: Config) -> tuple[str, Mode]:
+def of_one_kind(rows: Sequence[Row], config: Config) -> tuple[str, Mode]:
     """The family and the mode of the rows, which must be the same for all."""
     kinds = {(row.family, row.format.mode) for row in rows}
     if len(kinds) != 1:

@@ -16,7 +16,7 @@ from moderator.engines.adapters import quiet
 from moderator.engines.folder import MANIFEST, digest, weight_files
 from moderator.errors import DataError
 from moderator.finetuning.checkpoint import CHECKPOINT
-from moderator.finetuning.rows import LEARNED
+from moderator.finetuning.rows import LEARNED, read_text_digests
 from moderator.finetuning.training import Entry, Trained
 
 TRAINING: Final = "training.json"
@@ -41,7 +41,9 @@ def write_adapter(trained: Trained) -> str:
         }
         _write(folder / MANIFEST, manifest)
         _write(folder / TRAINING, _record(trained, weights))
-        (folder / LEARNED).write_text("".join(f"{text}\n" for text in sorted({row.text_digest for row in trained.rows})))
+        earlier = read_text_digests(trained.config.adapter) if trained.config.adapter else frozenset()
+        learned = earlier | {row.text_digest for row in trained.rows}
+        (folder / LEARNED).write_text("".join(f"{text}\n" for text in sorted(learned)))
         (folder / "README.md").write_text(_card(trained, weights), encoding="utf-8")
         (folder / CHECKPOINT).unlink(missing_ok=True)
     except OSError as error:
@@ -54,7 +56,7 @@ def _write(path: Path, value: Any) -> None:
 
 
 def _record(trained: Trained, weights: str) -> dict[str, Any]:
-    config = trained.config.model_dump(mode="json", exclude={"base", "rows", "dev", "out"})
+    config = trained.config.model_dump(mode="json", exclude={"base", "rows", "dev", "out", "adapter"})
     return {
         "schema": "training/1",
         "adapter_digest": weights,
@@ -71,7 +73,7 @@ def _record(trained: Trained, weights: str) -> dict[str, Any]:
 def _card(trained: Trained, weights: str) -> str:
     labels = Counter(row.label for row in trained.rows)
     variants = Counter(row.variant for row in trained.rows)
-    lora, first, kept = trained.config.lora, trained.history[0], trained.kept
+    lora, first, kept = trained.base.network.peft_config["default"], trained.history[0], trained.kept
     policies = ", ".join(f"`{name}`" for name in sorted({row.policy for row in trained.rows if row.variant == "plain"}))
     lines = [
         "---",
@@ -81,11 +83,12 @@ def _card(trained: Trained, weights: str) -> str:
         f"# {trained.config.out.name}",
         "",
         f"A LoRA adapter of `{trained.base.name}` for content moderation under {policies}; prompt family `{trained.family}`,",
-        f"mode `{trained.mode}`. Made by `moderator finetune train`; `training.json` has every number behind this page.",
+        f"mode `{trained.mode}`. Made by `{trained.command}`; `training.json` has every number behind this page.",
         "",
         "| | |",
         "|---|---|",
-        f"| rank, alpha, targets | {lora.rank}, {lora.alpha:g}, {_listed(lora.targets)} |",
+        f"| rank, alpha, targets | {lora.r}, {lora.lora_alpha:g}, {', '.join(sorted(lora.target_modules))} |",
+        *([f"| begun at adapter | `{trained.made_by['adapter'][:12]}` |"] if trained.config.adapter else []),
         f"| rows | {len(trained.rows):,}: {_counted(labels)} |",
         f"| under policies as they are and changed | {_counted(variants)} |",
         f"| steps, tokens, time | {trained.history[-1].step:,}, {trained.tokens:,}, {trained.history[-1].seconds:,.0f} s |",
@@ -113,7 +116,3 @@ def _line(entry: Entry) -> str:
 
 def _counted(counts: Counter[Any]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
-
-
-def _listed(targets: str | tuple[str, ...]) -> str:
-    return targets if isinstance(targets, str) else ", ".join(targets)

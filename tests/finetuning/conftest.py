@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from moderator.assets import directory
+from moderator.finetuning.building import Posing, Shares, deal, pose
 from moderator.finetuning.gold import Gold, from_suite
-from moderator.policy import Policy
-from moderator.suite import Annotation, Item, Scale, Span, Suite
+from moderator.finetuning.rows import write_rows
+from moderator.policy import Policy, write_policy
+from moderator.prompt import load_family
+from moderator.suite import Annotation, Item, Scale, Span, Suite, write_suite
 from tests.small import house
 
 SWORN = ("darn", "heck", "blast", "drat")
 CALM = ("bicycle", "saddle", "spoke", "chain")
+QUICK = {"epochs": 2, "rate": 0.02, "tokens": 900, "rows": 8}
+
+Make = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +59,30 @@ def suite(policy: Policy) -> Suite:
 @pytest.fixture(scope="session")
 def golds(policy: Policy, suite: Suite) -> Sequence[Gold]:
     return tuple(from_suite(suite, suite.items, policy))
+
+
+@pytest.fixture
+def make(tmp_path: Path, tiny: Path, policy: Policy) -> Make:
+    """Writes a policy, rows, a suite to stop on and a configuration (a key that is None is left out); gives its path."""
+
+    def made(**changes: object) -> Path:
+        (tmp_path / "house.md").write_text(write_policy(policy), encoding="utf-8")
+        suite = swearing(range(60))
+        dealt = deal(tuple(from_suite(suite, suite.items, policy)), (), Shares(dev=0.3))
+        write_rows(pose(dealt, {"house": policy}, Posing(load_family("nano"))), tmp_path / "rows.jsonl")
+        ids = {gold.content.id for gold in dealt.by_place["dev"]}
+        items = tuple(item.model_copy(update={"split": "test"}) for item in suite.items if item.id in ids)
+        aside = suite.model_copy(update={"items": items, "policy": "../house.md"})
+        write_suite(aside, tmp_path / "rows.dev" / "swearing.yaml")
+        told = {"base": str(tiny), "rows": "rows.jsonl", "out": "adapter", "learning": QUICK, "watching": {"every": 4}}
+        told["lora"] = {"rank": 4, "alpha": 8, "dropout": 0.1}
+        path = tmp_path / "train.yaml"
+        path.write_text(
+            yaml.safe_dump({key: value for key, value in (told | changes).items() if value is not None}), encoding="utf-8"
+        )
+        return path
+
+    return made
 
 
 def swearing(numbers: Sequence[int]) -> Suite:

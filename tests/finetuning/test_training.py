@@ -7,54 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from peft import load_peft_weights
 from safetensors.torch import load_file, save_file
 
 from moderator.engines import open_engine
 from moderator.engines.folder import digest, weight_files
 from moderator.errors import DataError, EngineError
-from moderator.finetuning.building import Posing, Shares, deal, pose
 from moderator.finetuning.checkpoint import CHECKPOINT
 from moderator.finetuning.config import load_config
-from moderator.finetuning.gold import from_suite
-from moderator.finetuning.rows import write_rows
 from moderator.finetuning.training import Entry, Trained, Training
 from moderator.finetuning.writing import write_adapter
-from moderator.policy import Policy, write_policy
-from moderator.prompt import load_family
-from moderator.suite import write_suite
-from tests.finetuning.conftest import swearing
-
-Make = Callable[..., Path]
-QUICK = {"epochs": 2, "rate": 0.02, "tokens": 900, "rows": 8}
-
-
-@pytest.fixture
-def make(tmp_path: Path, tiny: Path, policy: Policy) -> Make:
-    """Writes a policy, rows, a suite to stop on and a configuration; gives the configuration's path."""
-
-    def made(**changes: object) -> Path:
-        (tmp_path / "house.md").write_text(write_policy(policy), encoding="utf-8")
-        suite = swearing(range(60))
-        dealt = deal(tuple(from_suite(suite, suite.items, policy)), (), Shares(dev=0.3))
-        write_rows(pose(dealt, {"house": policy}, Posing(load_family("nano"))), tmp_path / "rows.jsonl")
-        ids = {gold.content.id for gold in dealt.by_place["dev"]}
-        items = tuple(item.model_copy(update={"split": "test"}) for item in suite.items if item.id in ids)
-        aside = suite.model_copy(update={"items": items, "policy": "../house.md"})
-        write_suite(aside, tmp_path / "rows.dev" / "swearing.yaml")
-        told = {"base": str(tiny), "rows": "rows.jsonl", "out": "adapter", "learning": QUICK, "watching": {"every": 4}}
-        told["lora"] = {"rank": 4, "alpha": 8, "dropout": 0.1}
-        path = tmp_path / "train.yaml"
-        path.write_text(yaml.safe_dump(told | changes), encoding="utf-8")
-        return path
-
-    return made
+from tests.finetuning.conftest import QUICK, Make
 
 
 def run(path: Path, *, resume: bool = False, until: int | None = None) -> tuple[Trained | None, list[Entry]]:
@@ -182,6 +149,25 @@ def test_an_adapter_of_another_base_is_an_error_that_names_both(make: Make, tiny
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EngineError, match=r"was trained on tiny@\w{12}, and does not fit other@\w{12}"):
         open_engine(f"local:{other}+{trained.config.out}")
+
+
+def test_a_training_begins_at_an_adapter(make: Make) -> None:
+    """With what that one had learned, and without forgetting on which texts."""
+    first, _ = run(make())
+    assert first is not None
+    weights = write_adapter(first)
+    with pytest.raises(DataError, match="an adapter to begin at brings its own"):
+        load_config(make(adapter="adapter"))
+    second, entries = run(make(adapter="adapter", out="second", lora=None))
+    assert second is not None
+    assert entries[0].agreement == first.kept.agreement
+    assert second.made_by["adapter"] == weights
+    assert second.base.network.peft_config["default"].r == 4
+    (first.config.out / "trained_on.txt").write_text("learned-before\n")
+    write_adapter(second)
+    learned = (second.config.out / "trained_on.txt").read_text().split()
+    assert len(learned) == 1 + len({row.text_digest for row in second.rows})
+    assert f"| begun at adapter | `{weights[:12]}` |" in (second.config.out / "README.md").read_text()
 
 
 def test_a_rehearsal_learns_nothing(make: Make) -> None:

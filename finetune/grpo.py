@@ -1,0 +1,186 @@
+"""Reinforcement with people's labels as the reward, by TRL: ``python finetune/grpo.py CONFIG.yaml``.
+
+For each content several answers are drawn, and those that agree with people better than the others become likelier (GRPO).
+Begin at an adapter that `moderator finetune train` has made: answers that cannot be read are all worth the same. What counts
+is in `moderator.finetuning.reward`, what can be set in `moderator.finetuning.config.Reinforcement`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import AutoTokenizer, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from moderator.engines.folder import digest, weight_files
+from moderator.errors import DataError, ModeratorError
+from moderator.finetuning.base import Base, open_base
+from moderator.finetuning.checkpoint import State
+from moderator.finetuning.config import Reinforcement, load_reinforcement
+from moderator.finetuning.encoding import encode_prompt
+from moderator.finetuning.reward import CRITERIA, Criterion, reward
+from moderator.finetuning.rows import Row, read_rows
+from moderator.finetuning.training import Entry, Trained, of_one_kind
+from moderator.finetuning.watching import agreement, open_watched
+from moderator.finetuning.writing import write_adapter
+
+
+class Trainer(GRPOTrainer):
+    """Asks as serving asks: a prompt is the number of a row here, and its tokens are those of `moderator.engines`."""
+
+    def __init__(self, rows: Sequence[Row], base: Base, **options: Any):
+        self._prompts = [encode_prompt(row, base.chat, base.turn) for row in rows]
+        super().__init__(model=base.network, **options)
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [self._prompts[int(number)] for number in prompts], None, {}
+
+
+def rewards(rows: Sequence[Row], base: Base) -> list[Any]:
+    """A function of TRL's for each criterion. Control tokens are left in what is read: an answer has none but its end."""
+
+    def answer(row: Row, ids: list[int]) -> str:
+        ends = {base.turn.end, base.network.generation_config.pad_token_id}
+        while ids and ids[-1] in ends:
+            ids = ids[:-1]
+        return row.format.opening + base.chat.tokenizer.decode(ids, skip_special_tokens=False)
+
+    def by(criterion: Criterion) -> Any:
+        def function(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
+            asked = [rows[int(number)] for number in prompts]
+            found = [reward(row, answer(row, ids)) for row, ids in zip(asked, completion_ids, strict=True)]
+            return [getattr(one, criterion) for one in found]
+
+        function.__name__ = criterion
+        return function
+
+    return [by(criterion) for criterion in CRITERIA]
+
+
+class Watch(TrainerCallback):
+    """Has the judge judge the suites every so many steps, keeps the adapter that agreed best, ends when none gets better."""
+
+    def __init__(self, config: Reinforcement, base: Base, kind: tuple[str, Any]):
+        self.config, self.base, self.kind = config, base, kind
+        self.watched = open_watched(config.dev, config.watching.limit)
+        self.history: list[Entry] = []
+        self.best: State = {}
+        self.rate, self.tokens, self.started = 0.0, 0, time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.note(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step % self.config.watching.every and state.global_step != state.max_steps:
+            return
+        self.tokens = int(state.num_input_tokens_seen)
+        self.note(state.global_step)
+        best = max(place for place, entry in enumerate(self.history) if entry.best)
+        control.should_training_stop |= len(self.history) - 1 - best >= self.config.watching.patience
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
+        if "reward" not in logs:
+            return
+        self.rate = logs.get("learning_rate", self.rate)
+        parts = [f"{name} {logs[f'rewards/{name}/mean']:.2f}" for name in CRITERIA if f"rewards/{name}/mean" in logs]
+        lost = f"{logs.get('completions/clipped_ratio', 0):.0%} cut"
+        print(f"step {state.global_step:,}: reward {logs['reward']:.3f} ({', '.join(parts)}; {lost})", file=sys.stderr)
+
+    def note(self, step: int) -> None:
+        network = self.base.network
+        learning = network.training
+        network.eval()
+        self.base.engine.forget()
+        found = agreement(self.base.engine, self.watched, *self.kind) if self.watched else None
+        network.train(learning)
+        earlier = [entry.agreement for entry in self.history if entry.agreement]
+        best = found is None or all(found.better_than(one) for one in earlier)
+        seconds = round(time.monotonic() - self.started, 1)
+        self.history.append(Entry(step, None, found, self.rate, seconds, best))
+        if best:
+            self.best = self.base.adapter()
+        if found:
+            rules = "" if found.rules_macro_f1 is None else f", of rules {found.rules_macro_f1:.3f}"
+            print(f"step {step:,}: macro F1 {found.macro_f1:.3f}{rules}, log loss {found.log_loss:.3f}", file=sys.stderr)
+
+
+def settings(config: Reinforcement) -> GRPOConfig:
+    """What TRL is told. A batch is the answers to one content, a step as many batches as `learning.rows`."""
+    learning, drawn = config.learning, config.reinforcing
+    gpu = torch.cuda.is_available() and config.load.device != "cpu"
+    told = {
+        "output_dir": str(config.out),
+        "seed": config.seed,
+        "use_cpu": not gpu,
+        "bf16": gpu,
+        "gradient_checkpointing": learning.checkpointing,
+        "max_steps": drawn.steps,
+        "learning_rate": learning.rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": max(1, round(learning.warmup * drawn.steps)),
+        "weight_decay": learning.decay,
+        "max_grad_norm": learning.clip,
+        "per_device_train_batch_size": drawn.answers,
+        "gradient_accumulation_steps": learning.rows,
+        "num_generations": drawn.answers,
+        "max_completion_length": drawn.tokens,
+        "temperature": drawn.temperature,
+        "beta": drawn.anchor,
+        "reward_weights": [drawn.reward.get(criterion, 0.0) for criterion in CRITERIA],
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    return GRPOConfig(**told | dict(drawn.trl))
+
+
+def main(path: Path) -> None:
+    config = load_reinforcement(path)
+    if config.out.exists() and any(config.out.iterdir()):
+        raise DataError(f"{config.out}: exists\n  name a new folder as `out`")
+    read, rows_digest = read_rows(config.rows)
+    rows = tuple(row for row in read if row.split == "train")
+    kind = of_one_kind(rows, config)
+    base = open_base(config)
+    watch = Watch(config, base, kind)
+    trainer = Trainer(
+        rows,
+        base,
+        reward_funcs=rewards(rows, base),
+        args=settings(config),
+        train_dataset=Dataset.from_list([{"prompt": str(number)} for number in range(len(rows))]),
+        processing_class=AutoTokenizer.from_pretrained(config.base, padding_side="left"),
+        callbacks=[watch],
+    )
+    # it prints every line of the log to standard output, which belongs to the result
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    base.put(watch.best)
+    made_by = {
+        "base": base.name,
+        "rows": rows_digest,
+        "suites": " ".join(one.suite.digest for one in watch.watched),
+        "configuration": config.digest,
+        "adapter": digest(weight_files(config.adapter)) if config.adapter else "",
+    }
+    trained = Trained(config, made_by, base, *kind, rows, tuple(watch.history), watch.tokens, "finetune/grpo.py")
+    weights = write_adapter(trained)
+    print(f"kept step {trained.kept.step:,}; adapter {weights[:12]} for {base.name}", file=sys.stderr)
+    print(config.out)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python finetune/grpo.py CONFIG.yaml")
+    try:
+        main(Path(sys.argv[1]))
+    except ModeratorError as error:
+        sys.exit(f"error: {error}")
