@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from moderator.engines.folder import MANIFEST, family, model_folder, trained_on, versioned_name
+from moderator.engines.folder import MANIFEST, check_base, family, model_folder, versioned_name
 from moderator.errors import EngineError
 
 
@@ -71,13 +71,6 @@ def merge(model: str, adapter: str, target: Path) -> None:
         write_merged(folder, own, target)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise EngineError(f"{model}+{adapter}: {' '.join(str(error).split())[:300]}") from None
-
-
-def check_base(adapter: Path, model: str) -> None:
-    """Raises `EngineError` where the adapter says that it was trained for a model of other weights (names with digests)."""
-    base = trained_on(adapter)
-    if base is not None and base.rpartition("@")[2] != model.rpartition("@")[2]:
-        raise EngineError(f"{adapter}: the adapter was trained on {base}, and does not fit {model}")
 
 
 @contextmanager

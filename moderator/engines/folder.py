@@ -83,6 +83,13 @@ def trained_on(folder: Path) -> str | None:
     return _named(folder, "base")
 
 
+def check_base(adapter: Path, model: str) -> None:
+    """Raises `EngineError` where the adapter says that it was trained for a model of other weights (names with digests)."""
+    base = trained_on(adapter)
+    if base is not None and base.rpartition("@")[2] != model.rpartition("@")[2]:
+        raise EngineError(f"{adapter}: the adapter was trained on {base}, and does not fit {model}")
+
+
 def trained_for(folder: Path) -> tuple[str, ...]:
     """The slugs of the policies that an adapter's manifest says it was trained for. Raises `EngineError`."""
     path = folder / MANIFEST

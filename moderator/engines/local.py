@@ -20,10 +20,10 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils import cached_file
 
 from moderator.engines import Completion, EngineDescription
-from moderator.engines.adapters import check_base, merged, quiet
+from moderator.engines.adapters import merged, quiet
 from moderator.engines.chat import ChatTokenizer
 from moderator.engines.decoding import Grammars
-from moderator.engines.folder import digest, family, split_adapter, versioned_name, weight_files
+from moderator.engines.folder import check_base, digest, family, split_adapter, versioned_name, weight_files
 from moderator.engines.packing import Limits, Logits, PackingEngine
 from moderator.errors import EngineError
 from moderator.prompt import Prompt

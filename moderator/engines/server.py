@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from moderator.answer import AnswerFormat
 from moderator.engines import Completion, EngineDescription
 from moderator.engines.endpoint import Endpoint, Trouble
-from moderator.engines.folder import family, versioned_name
+from moderator.engines.folder import check_base, digest, family, versioned_name, weight_files
 from moderator.engines.reply import Reply, read_reply
 from moderator.engines.whole import label_probabilities, sampling, schema, tokens_for, unwrapped
 from moderator.errors import EngineError
@@ -50,7 +50,10 @@ class Dialect(Protocol):
 
 
 class ServerEngine:
-    """Asks ``URL[#MODEL]``, many contents at a time. The key is OPENAI_API_KEY's, if the endpoint wants one."""
+    """Asks ``URL[#MODEL]``, many contents at a time; a model may be an adapter that the server has on one.
+
+    The key is OPENAI_API_KEY's, if the endpoint wants one.
+    """
 
     def __init__(self, url: str, *, api_key: str | None = None, concurrency: int = 16, timeout: float = 60.0, retries: int = 4):
         self.name = "server:" + re.sub(r"//[^/]*@", "//", url)
@@ -58,7 +61,9 @@ class ServerEngine:
         key = api_key or os.environ.get("OPENAI_API_KEY") or "none"
         self._endpoint = Endpoint(self.name, address, key=key, timeout=timeout, retries=retries)
         self._concurrency = concurrency
-        self._entry = _choose(self.name, self._endpoint.models(), model)
+        models = self._endpoint.models()
+        self._entry = _choose(self.name, models, model)
+        self._parent = next((entry for entry in models if entry["id"] == self._entry.get("parent")), None)
         self._dialect = self._open_dialect(self._entry["id"])
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="moderator-server")
         self._led: set[int] = set()
@@ -78,22 +83,27 @@ class ServerEngine:
 
     @property
     def description(self) -> EngineDescription:
-        name, made_for = self._known
-        return EngineDescription(
-            engine=self._version,
-            model=name,
-            parameters=self._dialect.parameters,
-            family=made_for,
-            batch=16 * self._concurrency,
-        )
+        known = self._known
+        return replace(known, engine=self._version, parameters=self._dialect.parameters, batch=16 * self._concurrency)
 
     @cached_property
-    def _known(self) -> tuple[str, str | None]:
-        """The model's name and its prompt family: with what its folder says, when the server runs on this machine from one."""
-        root = self._entry.get("root")
-        if isinstance(root, str) and _is_loopback(self._endpoint.url) and (Path(root) / "config.json").is_file():
-            return versioned_name(Path(root).name, Path(root)), family(Path(root))
-        return self._entry["id"], None
+    def _known(self) -> EngineDescription:
+        """What the folders of the model and its adapter say, when the server runs on this machine from some."""
+        adapter = self._folder(self._entry, "adapter_config.json")
+        folder = self._folder(self._parent or {}, "config.json") if adapter else self._folder(self._entry, "config.json")
+        if folder is None:
+            return EngineDescription("server", self._entry["id"])
+        name = versioned_name(folder.name, folder)
+        if adapter is None:
+            return EngineDescription("server", name, family=family(folder), folders=(folder,))
+        check_base(adapter, name)
+        weights = digest(weight_files(adapter))
+        return EngineDescription("server", name, weights, family=family(adapter) or family(folder), folders=(adapter,))
+
+    def _folder(self, entry: Mapping[str, Any], file: str) -> Path | None:
+        root = entry.get("root")
+        there = isinstance(root, str) and _is_loopback(self._endpoint.url) and (Path(root) / file).is_file()
+        return Path(str(root)) if there else None
 
     def complete(self, prompts: Sequence[Prompt]) -> list[Completion]:
         """One completion each, in order. The first prompt of a policy goes ahead, so that the others find it cached."""

@@ -35,9 +35,18 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from moderator.answer import AnswerFormat
 from moderator.engines import Completion, EngineDescription
-from moderator.engines.adapters import check_base, write_merged
+from moderator.engines.adapters import write_merged
 from moderator.engines.chat import ChatTokenizer
-from moderator.engines.folder import digest, family, read_json, split_adapters, trained_for, versioned_name, weight_files
+from moderator.engines.folder import (
+    check_base,
+    digest,
+    family,
+    read_json,
+    split_adapters,
+    trained_for,
+    versioned_name,
+    weight_files,
+)
 from moderator.engines.vllm_core import end, errors, in_short, watch
 from moderator.engines.whole import HARMONY_ANSWER, sampling, schema, tokens_for, unwrapped
 from moderator.errors import EngineError

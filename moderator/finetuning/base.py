@@ -16,9 +16,9 @@ from peft import (
 )
 from transformers import BitsAndBytesConfig
 
-from moderator.engines.adapters import adapted, check_base, quiet
+from moderator.engines.adapters import adapted, quiet
 from moderator.engines.chat import ChatTokenizer
-from moderator.engines.folder import versioned_name
+from moderator.engines.folder import check_base, versioned_name
 from moderator.engines.local import (
     NetworkEngine,
     can_be_packed,

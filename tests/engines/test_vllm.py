@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -150,8 +150,19 @@ def test_an_engine_says_what_it_is(vllm_engine: Engine, server_engine: Engine, t
     assert describe(vllm_engine).parameters["dtype"] == "float32"
 
 
+def test_an_engine_says_which_adapter_answers(
+    adapted_vllm_engine: Engine, adapted_server_engine: Engine, vllm_engine: Engine, adapter: Path
+) -> None:
+    for engine in (adapted_vllm_engine, adapted_server_engine):
+        description = describe(engine)
+        assert description.model == describe(vllm_engine).model
+        assert description.adapter_digest == digest(weight_files(adapter))
+        assert description.folders == (adapter,)
+        assert description.family == "nano"
+
+
 def test_a_model_that_the_server_has_not(vllm_server: str) -> None:
-    with pytest.raises(EngineError, match=r"there is no model 'huge'\n  one of tiny$"):
+    with pytest.raises(EngineError, match=r"there is no model 'huge'\n  one of tiny, tuned$"):
         open_engine(f"server:{vllm_server}#huge")
 
 
@@ -198,19 +209,6 @@ def test_harmony_models_write_whole_answers_behind_a_thought(tmp_path: Path) -> 
 # --- starting, adapters, and dying: an engine of their own -------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch = pytest.importorskip("torch")
-    peft = pytest.importorskip("peft")
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_pretrained(str(tiny_model), dtype=torch.float32)
-    settings = peft.LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
-    folder = tmp_path_factory.mktemp("adapter")
-    peft.get_peft_model(model, settings).save_pretrained(folder)
-    return folder
-
-
 @pytest.mark.parametrize(
     ("model", "words"),
     [
@@ -238,40 +236,9 @@ def test_what_cannot_be_opened_says_why_in_one_line(
     assert "\n" not in str(raised.value)
 
 
-@pytest.fixture(scope="module")
-def adapted(open_vllm: Callable[[str], Engine], tiny_model: Path, adapter: Path) -> Iterator[Engine]:
-    engine = open_vllm(f"{tiny_model}+{adapter}")
-    yield engine
-    close(engine)
-
-
-def test_an_adapter_is_merged(
-    adapted: Engine, vllm_engine: Engine, ask: Any, chat: ChatTokenizer, tiny_model: Path, adapter: Path
-) -> None:
-    torch = pytest.importorskip("torch")
-    peft = pytest.importorskip("peft")
-    transformers = pytest.importorskip("transformers")
-    base = transformers.AutoModelForCausalLM.from_pretrained(str(tiny_model), dtype=torch.float32)
-    expected = peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
-    for weight in expected.parameters():
-        # rounded to the model's own type, as the engine does
-        weight.data = weight.data.to(torch.bfloat16).to(torch.float32)
-    prompts = [ask.read(text) for text in texts(4)]
-    completions = adapted.complete(prompts)
-    for prompt, completion in zip(prompts, completions, strict=True):
-        with torch.inference_mode():
-            logits = expected(torch.tensor([ids_of(chat, prompt)])).logits[0, -1]
-        probabilities = torch.softmax(logits, -1)
-        labels = {label: float(probabilities[index]) for label, index in chat.label_ids(prompt.format).items()}
-        assert completion.labels == pytest.approx(labels, rel=1e-3, abs=1e-7)
-    assert completions[0].labels != pytest.approx(vllm_engine.complete(prompts)[0].labels, rel=0.02)
-    assert describe(adapted).adapter_digest == digest(weight_files(adapter))
-    assert describe(adapted).model == describe(vllm_engine).model
-
-
 def test_of_several_adapters_each_answers_about_its_policies(
     open_vllm: Callable[[str], Engine],
-    adapted: Engine,
+    adapted_vllm_engine: Engine,
     vllm_engine: Engine,
     ask: Any,
     tiny_model: Path,
@@ -292,7 +259,7 @@ def test_of_several_adapters_each_answers_about_its_policies(
         asked = [ask.read(text) for text in texts(6)]
         prompts = [replace(prompt, policy=("house", "market", "other")[place % 3]) for place, prompt in enumerate(asked)]
         found = both.complete(prompts)
-        merged, plain = adapted.complete(asked), vllm_engine.complete(asked)
+        merged, plain = adapted_vllm_engine.complete(asked), vllm_engine.complete(asked)
         for place, completion in enumerate(found):
             expected = merged if place % 3 == 0 else plain
             assert completion.labels == pytest.approx(expected[place].labels, rel=0.02, abs=1e-5)
@@ -310,10 +277,10 @@ def test_of_several_adapters_each_answers_about_its_policies(
         open_vllm(f"{tiny_model}+{house}+{market}")
 
 
-def test_an_engine_whose_process_is_killed_is_an_error_not_a_hang(adapted: Any, ask: Any) -> None:
+def test_an_engine_whose_process_is_killed_is_an_error_not_a_hang(adapted_vllm_engine: Any, ask: Any) -> None:
     """The last test of the adapted engine."""
-    for process in adapted._llm.llm_engine.engine_core.resources.engine_manager.processes:
+    for process in adapted_vllm_engine._llm.llm_engine.engine_core.resources.engine_manager.processes:
         process.kill()
     for _ in range(2):
         with pytest.raises(EngineError, match="vLLM's process has ended"):
-            adapted.complete([ask.read(text) for text in texts(4)])
+            adapted_vllm_engine.complete([ask.read(text) for text in texts(4)])
