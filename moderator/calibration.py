@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from moderator.errors import DataError
+from moderator.errors import DataError, first_fault
 from moderator.recalibration import Recalibration
 from moderator.resolution import MACHINE_ACTS_NOT
 from moderator.verdict import Failure, Method, Outcome, Provenance, Verdict
@@ -156,11 +156,7 @@ class Calibrations:
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}") from None
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            raise DataError(
-                f"{path}: not a file of calibrations: {where}{': ' if where else ''}{fault['msg'].lower()}"
-            ) from None
+            raise DataError(f"{path}: not a file of calibrations: {first_fault(error)}") from None
 
     def find(self, provenance: Provenance) -> Calibration | None:
         """The one that is valid for outcomes of this provenance."""

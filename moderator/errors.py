@@ -16,7 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class ModeratorError(Exception):
@@ -76,3 +79,11 @@ class NoVerdictError(ModeratorError):
     def __init__(self, failure: Any):
         self.failure = failure
         super().__init__(f"content {failure.content_id}: {failure.reason}: {failure.detail}")
+
+
+def first_fault(error: ValidationError) -> str:
+    """What pydantic found wrong first, as messages read: ``where: what``, or ``what`` alone where it is the whole."""
+    fault = error.errors()[0]
+    where, said = ".".join(map(str, fault["loc"])), fault["msg"]
+    what = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else said[:1].lower() + said[1:]
+    return f"{where}: {what}" if where else what

@@ -56,6 +56,8 @@ def command(
     evaluated = [text for source in given for text in source.evaluated]
     evaluated += [item.text for path in against or [] for item in open_suite(path).split("test")]
     dealt = deal(golds, evaluated, Shares(dev, test))
+    if elsewhere := sum(source.elsewhere for source in given):
+        dealt.left_out["about other policies"] = elsewhere
     policies = _policies(given)
     rows = list(pose(dealt, policies, posing))
     if not any(row.split == "train" for row in rows):

@@ -23,7 +23,7 @@ from moderator.suite.near import Held
 from moderator.suite.prepare.texts import fingerprint
 
 Place = Literal["train", "dev", "test"]
-Why = Literal["evaluated", "nearly evaluated", "given twice", "contradicted", "contradicts itself"]
+Why = Literal["evaluated", "nearly evaluated", "given twice", "contradicted", "contradicts itself", "about other policies"]
 _PARTS: Final = 10_000
 
 

@@ -87,14 +87,12 @@ def _verbatim(text: str, quotes: Mapping[str, str]) -> dict[str, str]:
 
 
 def from_decisions(decisions: Iterable[Decision], policy: Policy, source: str) -> Iterator[Gold]:
-    """A decision settles every rule: what a reviewer did not name does not hold. Decisions about other policies are left out.
+    """Of decisions about the policy: each settles every rule; what a reviewer did not name does not hold.
 
     Raises `DataError` for one that names what the policy does not have.
     """
     known = {part.id for part in (*policy.rules, *policy.exceptions)}
     for decided in decisions:
-        if decided.policy != policy.slug:
-            continue
         broken = {rule.id for rule in decided.rules}
         if strange := sorted({*broken, *decided.exceptions} - known):
             raise DataError(f"{source}: content {decided.content.id}: policy {policy.name} has no {strange[0]!r}")

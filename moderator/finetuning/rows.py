@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from moderator.answer import AnswerFormat, Kind, Label
 from moderator.content import well_formed
-from moderator.errors import DataError
+from moderator.errors import DataError, first_fault
 from moderator.scoring.labels import Known
 from moderator.suite.prepare.texts import fingerprint
 
@@ -136,9 +136,7 @@ def _row(path: Path, number: int, line: bytes) -> Row:
     try:
         return Row.model_validate_json(line)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise DataError(f"{path}:{number}: not a row: {where}{': ' if where else ''}{fault['msg'].lower()}") from None
+        raise DataError(f"{path}:{number}: not a row: {first_fault(error)}") from None
 
 
 def text_digest(text: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from moderator.case import Decision
-from moderator.errors import DataError
+from moderator.errors import DataError, first_fault
 from moderator.finetuning.gold import Gold, from_decisions, from_run, from_suite
 from moderator.policy import Policy, load_policy
 from moderator.runs import load_run
@@ -29,6 +29,8 @@ class Source:
     suite: Suite
     evaluated: tuple[str, ...]
     """The texts of the suite that are there to evaluate on."""
+    elsewhere: int = 0
+    """Decisions that are about other policies."""
 
     def aside(self, ids: Set[str], folder: Path) -> Suite | None:
         """The suite with these contents alone, all of them to evaluate on, as it stands in a folder; None where it has none."""
@@ -85,8 +87,12 @@ def _of_run(path: Path, policy: str | Path | None, *, every: bool) -> list[Sourc
 
 
 def _of_decisions(path: Path, named: str | Path) -> Source:
-    policy = load_policy(named)
-    golds = tuple(from_decisions(_decisions(path), policy, path.name))
+    policy, decisions = load_policy(named), tuple(_decisions(path))
+    about = tuple(decided for decided in decisions if decided.policy == policy.slug)
+    if decisions and not about:
+        others = ", ".join(sorted({decided.policy for decided in decisions})[:8])
+        raise DataError(f"{path}: no decisions about {policy.slug}\n  they are about {others}")
+    golds = tuple(from_decisions(about, policy, path.name))
     suite = Suite(
         slug=re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "decisions",
         title=f"Decisions of reviewers, {path.name}",
@@ -94,7 +100,7 @@ def _of_decisions(path: Path, named: str | Path) -> Source:
         scale=Scale(values=("violates", "allowed"), violates=("violates",)),
         items=tuple(_item(gold) for gold in golds),
     )
-    return _source(suite, policy, named, golds, every=True)
+    return replace(_source(suite, policy, named, golds, every=True), elsewhere=len(decisions) - len(about))
 
 
 def _item(gold: Gold) -> Item:
@@ -115,7 +121,4 @@ def _decisions(path: Path) -> Iterator[Decision]:
         try:
             yield Decision.model_validate_json(line)
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            what = f"{where}: {fault['msg'].lower()}" if where else fault["msg"].lower()
-            raise DataError(f"{path}:{number}: not a decision: {what}") from None
+            raise DataError(f"{path}:{number}: not a decision: {first_fault(error)}") from None

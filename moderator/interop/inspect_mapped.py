@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from moderator.content import Turn
-from moderator.errors import DataError
+from moderator.errors import DataError, first_fault
 from moderator.interop.conversations import text_of
 from moderator.policy.document import nearest
 from moderator.policy.model import SEVERITIES, Severity
@@ -184,8 +184,7 @@ def scale_of(mapping: LogMapping, fields: Mapping[str, str], samples: Sequence[M
     try:
         scale = Scale(values=values, violates=tuple(mapping.violates), unknown=tuple(mapping.unknown))
     except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise DataError(f"--values, --violates: {reason}\n  labels are {', '.join(seen) or 'none'}") from None
+        raise DataError(f"--values, --violates: {first_fault(error)}\n  labels are {', '.join(seen) or 'none'}") from None
     if off := [value for value in seen if value not in values]:
         raise DataError(f"--values: the log has the label {off[0]!r}\n  labels are {', '.join(seen)}")
     if "correct" in fields and len(values) - len(mapping.unknown) > 2:

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from pydantic import ValidationError
 
-from moderator.errors import DataError
+from moderator.errors import DataError, first_fault
 from moderator.records.reading import id_key
 from moderator.verdict import OUTCOME, Failure, Provenance, Verdict, to_line
 
@@ -157,7 +157,7 @@ def _outcome(where: str, raw: bytes) -> Verdict | Failure:
     try:
         return OUTCOME.validate_json(raw)
     except ValidationError as error:
-        raise DataError(f"{where}: not an outcome: {error.errors()[0]['msg'].lower()}") from None
+        raise DataError(f"{where}: not an outcome: {first_fault(error)}") from None
 
 
 def _unwritable(path: Path, error: OSError) -> DataError:

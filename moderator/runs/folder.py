@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from moderator.errors import DataError
+from moderator.errors import DataError, first_fault
 from moderator.records import read_outcomes
 from moderator.runs.manifest import Manifest, SuiteRecord
 from moderator.runs.selection import judged_items
@@ -94,11 +94,7 @@ def read_manifest(path: Path) -> Manifest | None:
         except OSError as error:
             raise DataError(f"{file}: {error.strerror or error}") from None
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            raise DataError(
-                f"{file}: not the manifest of a run: {where}{': ' if where else ''}{fault['msg'].lower()}"
-            ) from None
+            raise DataError(f"{file}: not the manifest of a run: {first_fault(error)}") from None
     return None
 
 

@@ -126,6 +126,18 @@ def test_a_file_of_decisions_is_a_source(tmp_path: Path) -> None:
         open_source(path, tmp_path / "house.md", every=False)
 
 
+def test_decisions_about_other_policies_are_counted_and_not_learned(tmp_path: Path) -> None:
+    path = tmp_path / "monday.jsonl"
+    about = [decision("you fool", "violates", "H3"), decision("fine", "allowed").model_copy(update={"policy": "market"})]
+    (tmp_path / "house.md").write_text(write_policy(house()))
+    path.write_text("".join(one.model_dump_json(by_alias=True) + "\n" for one in about))
+    (source,) = open_source(path, tmp_path / "house.md", every=False)
+    assert (len(source.golds), source.elsewhere) == (1, 1)
+    path.write_text(about[1].model_dump_json(by_alias=True) + "\n")
+    with pytest.raises(DataError, match=r"no decisions about house\n  they are about market"):
+        open_source(path, tmp_path / "house.md", every=False)
+
+
 def test_only_training_items_may_be_learned_and_the_others_are_held_out(tmp_path: Path) -> None:
     (tmp_path / "house.md").write_text(write_policy(house()))
     own = swearing(range(20)).model_copy(update={"policy": "house.md"})

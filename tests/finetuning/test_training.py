@@ -183,7 +183,7 @@ def test_a_rehearsal_learns_nothing(make: Make) -> None:
 
 @pytest.mark.slow
 def test_kill_9_and_resume_on_the_command_line(make: Make) -> None:
-    """A process that is killed, not an exception that is caught."""
+    """A process that is killed, not an exception that is caught; it ends with the loss of one that was left alone."""
     path = make(learning=QUICK | {"epochs": 40}, watching={"every": 3, "patience": 999})
     command = [sys.executable, "-m", "moderator", "finetune", "train", str(path)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -202,3 +202,8 @@ def test_kill_9_and_resume_on_the_command_line(make: Make) -> None:
     steps = [entry["step"] for entry in history]
     assert steps == sorted(set(steps))
     assert "step 3:" not in done.stderr
+    again = subprocess.run([*command, "--force"], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    alone = json.loads((path.parent / "adapter" / "training.json").read_text())["history"]
+    assert [entry["step"] for entry in alone] == steps
+    assert history[-1]["loss"] == pytest.approx(alone[-1]["loss"], rel=1e-4)

@@ -84,7 +84,7 @@ def _repeat(text: str) -> str:
         (_edit("suites/own.jsonl", lambda text: text.replace("fine", "bad", 1)), r"own\.yaml: was changed after it was judged"),
         (_edit("suites/own.yaml", lambda text: text.replace("Own", "Mine")), r"own\.yaml: was changed after it was judged"),
         (_edit("suites/own.yaml", lambda text: "x"), r"own\.yaml:1: not a suite"),
-        (_edit("manifest.json", lambda text: text[:200]), r"manifest\.json: not the manifest of a run: invalid json"),
+        (_edit("manifest.json", lambda text: text[:200]), r"manifest\.json: not the manifest of a run: invalid JSON"),
         (_edit("manifest.json", lambda text: "{}"), r"manifest\.json: not the manifest of a run: started: field required"),
         (
             _edit("manifest.json", lambda text: text.replace("run/1", "run/2")),

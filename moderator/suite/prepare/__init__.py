@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from moderator.errors import DataError
+from moderator.errors import DataError, first_fault
 from moderator.policy.document import nearest
 from moderator.suite.prepare import abuse, hate, packs, spam
 from moderator.suite.prepare.assemble import Prepared, Wanted, assemble
@@ -53,7 +53,7 @@ def prepare_set(
         recipes = [(_read_as(recipe, policy, violates), paths) for recipe, paths in found]
     except ValueError as error:
         values = ", ".join(dict.fromkeys(value for recipe, _ in found for value in recipe.scale.values))
-        what = error.errors()[0]["ctx"]["error"] if isinstance(error, ValidationError) else error
+        what = first_fault(error) if isinstance(error, ValidationError) else error
         raise DataError(f"{name}: --violates: {what}\n  labels are {values}") from None
     return tuple(assemble(recipe, paths, split) for recipe, paths in recipes)
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from moderator.errors import DataError, Problem
+from moderator.errors import DataError, Problem, first_fault
 from moderator.suite.model import Item, Suite
 from moderator.suite.prepare.recipe import Files, Recipe, Row
 from moderator.suite.prepare.texts import fingerprint
@@ -74,9 +74,7 @@ def _items(recipe: Recipe, files: Files, left_out: Counter[str]) -> Iterator[Ite
             for value in {label.value for label in item.labels} if item else ():
                 recipe.scale.rank(value)
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            files.report(row.file, row.line, f"{where}: {fault['msg']}" if where else fault["msg"])
+            files.report(row.file, row.line, first_fault(error))
         except KeyError as error:
             files.report(row.file, row.line, f"no field {_cause(error)}", _fields(row))
         except (ValueError, TypeError, AttributeError) as error:

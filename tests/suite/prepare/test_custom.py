@@ -61,7 +61,7 @@ def test_rows_that_contradict_each_other_are_reported(table: Write) -> None:
     assert [item.id for item in result.suite.items] == ["7"]
     assert [(problem.line, problem.what) for problem in result.problems] == [
         (3, "id '7' has another text than in line 2"),
-        (4, "Value error, annotator 'ann' labels the item twice"),
+        (4, "annotator 'ann' labels the item twice"),
         (6, "'god' is not on the scale: good, bad"),
     ]
 
