@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mapie.risk_control import BinaryClassificationController
 from scipy.special import expit
 
-from moderator.metrics.abstention import Costs, Guarantee, Inconclusive, guarantee_error
+from moderator.metrics.abstention import SHARES, Costs, Guarantee, Inconclusive, guarantee_error
 from moderator.metrics.intervals import Floats
 
 
@@ -33,6 +36,36 @@ def test_the_limit_is_broken_by_one_golden_set_in_twenty_at_most(sure: float, li
     assert (errors[decided - 1] > limit).sum() <= 10
     assert len(kept) > 190
     assert decided.mean() > 0.6 * np.searchsorted(errors, limit)
+
+
+def mapies_threshold(wrong: Floats, doubts: Floats, limit: float, confidence: float) -> float:
+    """By MAPIE's risk control over the same thresholds: the greatest below which decisions are right often enough; 0: none."""
+    tried = np.append(np.sort(doubts), 1.0)[[int(share * len(doubts)) for share in SHARES]]
+    controller = BinaryClassificationController(
+        lambda doubt, threshold: (doubt[:, 0] < threshold).astype(int),
+        "precision",
+        1 - limit,
+        confidence,
+        list_predict_params=tried[:, None],
+        fwer_method="bonferroni",
+    )
+    with warnings.catch_warnings():
+        # where no threshold will do
+        warnings.simplefilter("ignore")
+        controller.calibrate(doubts[:, None], ~wrong.astype(bool))
+    valid = np.asarray(controller.valid_predict_params)
+    return float(valid.max()) if valid.size else 0.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_decides_no_less_than_mapie_and_no_more_than_the_difference_of_their_tests(seed: int) -> None:
+    """MAPIE tests with the lesser of Hoeffding's bound and Bentkus's, which is e times the exact binomial tail."""
+    wrong, doubts, _ = golden(1500, np.random.default_rng(seed), 1.5)
+    theirs = mapies_threshold(wrong, doubts, 0.05, 0.95)
+    ours, strict = (guarantee_error(wrong, doubts, 0.05, 1 - level) for level in (0.05, 0.05 / np.e))
+    least, most = (one.threshold if isinstance(one, Guarantee) else 0.0 for one in (strict, ours))
+    assert least <= theirs <= most
+    assert theirs > 0
 
 
 def test_what_is_reported_is_what_was_counted() -> None:
