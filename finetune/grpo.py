@@ -2,17 +2,19 @@
 
 For each content several answers are drawn, and those that agree with people better than the others become likelier (GRPO).
 Begin at an adapter that `moderator finetune train` has made: answers that cannot be read are all worth the same. What counts
-is in `moderator.finetuning.reward`, what can be set in `moderator.finetuning.config.Reinforcement`.
+is in `moderator.finetuning.reward`, what can be set in `moderator.finetuning.config.Reinforcement`. One process.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from transformers import AutoTokenizer, TrainerCallback
@@ -47,7 +49,8 @@ def rewards(rows: Sequence[Row], base: Base) -> list[Any]:
     """A function of TRL's for each criterion. Control tokens are left in what is read: an answer has none but its end."""
 
     def answer(row: Row, ids: list[int]) -> str:
-        ends = {base.turn.end, base.network.generation_config.pad_token_id}
+        told = base.network.generation_config
+        ends = {base.turn.end, told.pad_token_id, *np.atleast_1d(told.eos_token_id or [])}
         while ids and ids[-1] in ends:
             ids = ids[:-1]
         return row.format.opening + base.chat.tokenizer.decode(ids, skip_special_tokens=False)
@@ -143,6 +146,8 @@ def settings(config: Reinforcement) -> GRPOConfig:
 
 
 def main(path: Path) -> None:
+    # TRL says to transformers what transformers has renamed
+    warnings.simplefilter("ignore", FutureWarning)
     config = load_reinforcement(path)
     if config.out.exists() and any(config.out.iterdir()):
         raise DataError(f"{config.out}: exists\n  name a new folder as `out`")

@@ -15,7 +15,7 @@ from moderator.cli import options
 from moderator.cli.judging import GATE_HIT
 from moderator.engines.folder import digest, weight_files
 from moderator.errors import DataError
-from moderator.finetuning.calibrating import Calibrating, Measured, Target, calibrate, golden_of
+from moderator.finetuning.calibrating import Calibrating, GoldenSet, Measured, Target, calibrate, golden_of
 from moderator.finetuning.rows import read_text_digests
 from moderator.metrics import Estimate
 from moderator.metrics.abstention import Costs, Guarantee, Inconclusive
@@ -46,11 +46,11 @@ def command(
     loaded = load_run(run)
     slug = _policy(loaded, policy)
     path = _file(out or run, loaded, slug)
-    golden, left_out = golden_of(loaded, slug, learned=read_text_digests(path.parent))
-    found = calibrate(golden, target=wanted, costs=costs)
+    golden = golden_of(loaded, slug, learned=read_text_digests(path.parent))
+    found = calibrate(golden.items, target=wanted, costs=costs)
     if plot:
         charts.write(charts.recalibration(found.before.bins, found.after.bins), plot)
-    _print(found, left_out)
+    _print(found, golden)
     if found.calibration is None:
         print("nothing was written: without a guarantee every decision would be taken", file=sys.stderr)
         raise typer.Exit(GATE_HIT)
@@ -97,10 +97,14 @@ def _file(out: Path, run: Run, slug: str) -> Path:
     return out / FILE
 
 
-def _print(found: Calibrating, left_out: int) -> None:
+def _print(found: Calibrating, golden: GoldenSet) -> None:
     console = Console(highlight=False)
-    if left_out:
-        print(f"{left_out:,} texts that the adapter has learned were left out", file=sys.stderr)
+    if golden.learned:
+        print(f"{golden.learned:,} texts that the adapter has learned were left out", file=sys.stderr)
+    if golden.unscored:
+        print(
+            f"{golden.unscored:,} labelled contents have no score and are in none of these numbers: a person decides about such"
+        )
     held = "the same, each fitted without its fold" if found.promise is None else f"{found.measured:,} others"
     console.print(f"{found.choice.recalibration.method}, fitted on {found.fitted:,} items and measured on {held}")
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in found.choice.losses.items())

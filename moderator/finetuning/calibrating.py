@@ -101,35 +101,47 @@ class Calibrating:
     after: Measured
     promise: Guarantee | Inconclusive | None
     decided: Estimate | None
-    """The share of contents that are still decided without a person; None: all that were."""
+    """The share of these items that are still decided without a person; None: all that were."""
 
 
-def golden_of(run: Run, policy: str, *, learned: Set[str] = frozenset()) -> tuple[list[Golden], int]:
-    """The run's verdicts under a policy that have a score and an answer by people, each text once; and how many were left out
-    because an adapter has learned their text (`learned`: the digests that lie beside it).
+@dataclass(frozen=True, slots=True)
+class GoldenSet:
+    """What a run has to calibrate on."""
 
-    Raises `DataError` for a run that has none.
+    items: tuple[Golden, ...]
+    learned: int
+    """Contents left out because an adapter has learned their text."""
+    unscored: int
+    """Labelled contents of which the run has no score, failures among them: a person decides about such ones, whatever the
+    limits."""
+
+
+def golden_of(run: Run, policy: str, *, learned: Set[str] = frozenset()) -> GoldenSet:
+    """The run's verdicts under a policy that have a score and an answer by people, each content once.
+
+    `learned`: digests of the texts that the adapter has learned, as they lie beside it. Raises `DataError` for a run that has
+    none.
     """
-    found, seen, left_out = [], set(), 0
+    found, seen, left_out, unscored = [], set(), 0, 0
     for record in run.manifest.suites:
         if record.policy != policy:
             continue
         for pair in paired(run.suite(record.slug), run.outcomes(record.slug), run.judged(record.slug)):
-            if not isinstance(pair.outcome, Verdict) or pair.item.id in seen:
-                continue
-            verdict = uncalibrated(pair.outcome)
-            golden = Pair(pair.suite, pair.item, verdict)
-            if golden.gold is None or verdict.score.value is None:
+            if pair.gold is None or pair.item.id in seen:
                 continue
             seen.add(pair.item.id)
             if text_digest(pair.item.text) in learned:
                 left_out += 1
+                continue
+            verdict = uncalibrated(pair.outcome) if isinstance(pair.outcome, Verdict) else None
+            if verdict is None or verdict.score.value is None:
+                unscored += 1
             else:
-                found.append(Golden(golden, verdict, verdict.score.value))
+                found.append(Golden(Pair(pair.suite, pair.item, verdict), verdict, verdict.score.value))
     if not found:
         what = "every text was learned by the adapter" if left_out else f"no verdicts under {policy} with a score and a label"
         raise DataError(f"{run.path}: {what}\n  calibrate on a run over other labelled contents")
-    return found, left_out
+    return GoldenSet(tuple(found), left_out, unscored)
 
 
 def calibrate(

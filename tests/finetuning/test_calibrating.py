@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +11,21 @@ import pytest
 from scipy.special import expit
 
 from moderator.calibration import Calibration
+from moderator.engines import Completion
 from moderator.errors import DataError
-from moderator.finetuning.calibrating import Golden, Target, calibrate
+from moderator.finetuning.calibrating import Golden, Target, calibrate, golden_of
+from moderator.finetuning.rows import text_digest
 from moderator.metrics.abstention import Costs, Guarantee, Inconclusive
 from moderator.metrics.recalibration import recalibrated
+from moderator.prompt import Prompt
 from moderator.recalibration import Platt
+from moderator.runs import execute, load_run
 from moderator.scoring.labels import Pair
 from moderator.verdict import Verdict
+from tests.finetuning.conftest import swearing
+from tests.runs.suites import moderator, selling
 from tests.scoring.making import NO_INTERVALS, item, suite, verdict
+from tests.small import house, leaning
 
 Bools = npt.NDArray[np.bool_]
 
@@ -142,6 +150,22 @@ def test_costs_put_a_person_where_a_look_is_cheaper() -> None:
 
     laxer = found.calibration.model_copy(update={"limits": None})
     assert cost(found.calibration) < 0.8 * min(cost(None), cost(laxer))
+
+
+def test_what_has_no_score_is_counted_and_what_was_learned_is_left_out(tmp_path: Path) -> None:
+    """Of six labelled contents one fails, one is answered without probabilities, and one was learned."""
+
+    def read(prompt: Prompt) -> dict[str, float] | Completion:
+        if "number 1 " in prompt.user:
+            return Completion(problem="engine", detail="broken")
+        return Completion(text='{"violates":"no"}', whole=True) if "number 2 " in prompt.user else leaning("no")
+
+    own = swearing(range(6))
+    items = tuple(item.model_copy(update={"split": "test"}) for item in own.items)
+    execute([own.model_copy(update={"items": items})], moderator(house(), engine=selling(read)), tmp_path / "run")
+    golden = golden_of(load_run(tmp_path / "run"), "house", learned={text_digest(items[3].text)})
+    assert {one.pair.item.id for one in golden.items} == {"post-0", "post-4", "post-5"}
+    assert (golden.learned, golden.unscored) == (1, 2)
 
 
 def test_too_few_of_a_label_is_an_error_that_says_what_to_do() -> None:
