@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from moderator.answer import Kind, Label
@@ -22,10 +22,6 @@ class Turn:
     end: int | None = None
 
 
-Barred = tuple[int, tuple[int, ...]]
-"""A place, and tokens that do not stand to choice there."""
-
-
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """A row in tokens: the policy's, which other rows share, and the row's own behind it."""
@@ -34,9 +30,6 @@ class Encoded:
     ids: tuple[int, ...]
     weights: tuple[float, ...]
     """Of the row's own tokens: what the loss of foretelling each counts; 0: it is only read."""
-    barred: tuple[Barred, ...] = ()
-    """Where an id is foretold: the tokens of rules of which nobody said whether they hold. That another rule stands there
-    says nothing about these, so they are neither learned nor unlearned."""
 
     def __len__(self) -> int:
         return len(self.prefix) + len(self.ids)
@@ -78,16 +71,14 @@ def encode(row: Row, chat: ChatTokenizer, weights: Mapping[Kind, float], turn: T
     place = next(index for index, part in enumerate(row.parts) if part.kind == "label")
     ids = _asked(row, chat, turn)
     counted = [0.0] * len(ids)
-    barred: list[Barred] = []
     for parts in (row.parts[: place + 1], row.parts[place + 1 :]):
         new, of_parts = _tokens(chat, parts, weights)
-        barred += [(len(ids) + at, tokens) for at, tokens in _barred(chat, row, parts)]
         ids += new
         counted += of_parts
     if row.whole and turn.end is not None:
         ids.append(turn.end)
         counted.append(weights.get("form", 0.0))
-    return Encoded(chat.prefix(row.system), tuple(ids), tuple(counted), tuple(barred))
+    return Encoded(chat.prefix(row.system), tuple(ids), tuple(counted))
 
 
 def encode_prompt(row: Row, chat: ChatTokenizer, turn: Turn) -> list[int]:
@@ -105,29 +96,3 @@ def _tokens(chat: ChatTokenizer, parts: Sequence[Part], weights: Mapping[Kind, f
     ids, offsets = chat.encode_with_offsets("".join(part.text for part in parts))
     # a token of a character's later bytes may have no characters of its own
     return ids, [max(of_character[start : max(end, start + 1)], default=0.0) for start, end in offsets]
-
-
-def _barred(chat: ChatTokenizer, row: Row, parts: Sequence[Part]) -> Iterator[Barred]:
-    """At the places of the parts' tokens where an id is chosen: what would begin or go on the id of an unknown rule."""
-    unknown = [rule for rule in row.format.rules if rule not in row.rules]
-    if not unknown:
-        return
-    before = ""
-    for part in parts:
-        if part.kind == "rule":
-            start, written = _spelled(chat, before, part.text)
-            known = [_spelled(chat, before, rule)[1] for rule in row.format.rules if rule in row.rules]
-            others = [_spelled(chat, before, rule)[1] for rule in unknown]
-            for at in range(len(written)):
-                open_ = {ids[at] for ids in (written, *known) if ids[:at] == written[:at] and len(ids) > at}
-                closed = {ids[at] for ids in others if ids[:at] == written[:at] and len(ids) > at} - open_
-                if closed:
-                    yield start + at, tuple(sorted(closed))
-        before += part.text
-
-
-def _spelled(chat: ChatTokenizer, before: str, rule: str) -> tuple[int, list[int]]:
-    """The tokens that an id has behind a text, from the first one that has some of it; and how many stand before them."""
-    ids, offsets = chat.encode_with_offsets(f'{before}{rule}","quote":"')
-    inside = [place for place, (start, end) in enumerate(offsets) if start < len(before) + len(rule) and end > len(before)]
-    return inside[0], ids[inside[0] : inside[-1] + 1]

@@ -6,16 +6,15 @@ the policy and itself. The loss, and so its gradient, is that of the rows one by
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from moderator.finetuning.encoding import Barred, Encoded
+from moderator.finetuning.encoding import Encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +65,6 @@ def losses(network: Any, pack: Pack) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss (nats) of foretelling each learned token of a pack, and what each counts."""
     device = network.device
     ids, owners, positions, wanted, weights = _laid_out(pack)
-    of_place = {place: number for number, place in enumerate(wanted.tolist())}
-    barred = [(of_place[place], token) for place, tokens in _barred(pack) if place in of_place for token in tokens]
     options: dict[str, Any] = {}
     if len(pack.rows) > 1:
         options["attention_mask"] = _mask(owners.to(device), network.dtype)
@@ -75,10 +72,7 @@ def losses(network: Any, pack: Pack) -> tuple[torch.Tensor, torch.Tensor]:
     logits = network(input_ids=ids[None].to(device), logits_to_keep=(wanted - 1).to(device), use_cache=False, **options).logits[
         0
     ]
-    logits = logits.float()
-    if barred:
-        logits = logits.index_put(tuple(torch.tensor(barred, device=device).T), logits.new_tensor(-math.inf))
-    each = functional.cross_entropy(logits, ids[wanted].to(device), reduction="none")
+    each = functional.cross_entropy(logits.float(), ids[wanted].to(device), reduction="none")
     return each, weights.to(device)
 
 
@@ -100,14 +94,6 @@ def _laid_out(pack: Pack) -> tuple[torch.Tensor, ...]:
         torch.tensor(wanted),
         torch.tensor([weights[place] for place in wanted]),
     )
-
-
-def _barred(pack: Pack) -> Iterator[Barred]:
-    """The barred tokens of a pack's rows, by their place in the pack."""
-    start = len(pack.rows[0].prefix)
-    for row in pack.rows:
-        yield from ((start + place, tokens) for place, tokens in row.barred)
-        start += len(row.ids)
 
 
 def _mask(owners: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from moderator.answer import Kind
-from moderator.content import Content
 from moderator.engines.chat import ChatTokenizer
 from moderator.errors import DataError
 from moderator.finetuning.building import Dealt, Posing, pose
@@ -21,11 +17,9 @@ from moderator.finetuning.gold import Gold
 from moderator.finetuning.rows import Row
 from moderator.policy import Policy
 from moderator.prompt import compile_prompt, load_family
-from moderator.scoring.labels import Known
 
 WEIGHTS = Config.model_fields["weights"].default
 END = Turn(end=1)
-NAMES = ("AX1", "AX2", "B1", "B10")
 
 
 def rows_of(golds: Sequence[Gold], policy: Policy, mode: str = "fast") -> list[Row]:
@@ -82,41 +76,6 @@ def test_the_end_is_learned_only_of_an_answer_that_is_known_to_its_end(
     for row in rows_of(golds, policy):
         assert (encode(row, chat, WEIGHTS, END).ids[-1] == END.end) == row.whole
     assert {row.whole for row in rows_of(golds, policy)} == {True, False}
-
-
-def test_rules_of_which_nobody_knows_do_not_stand_to_choice(golds: Sequence[Gold], policy: Policy, chat: ChatTokenizer) -> None:
-    """Where H3 is written and nobody said anything of H1 and H4, these two are out; H2, which does not hold, is not."""
-    gold = next(gold for gold in golds if gold.violates == "yes")
-    some = replace(gold, rules={"H2": "no", "H3": "yes"})
-    ((row,), (settled,)) = rows_of([some], policy), rows_of([gold], policy)
-    encoded = encode(row, chat, WEIGHTS, END)
-    named = [
-        [chat.tokenizer.decode([*encoded.ids[:place], token])[-2:] for token in tokens] for place, tokens in encoded.barred
-    ]
-    assert named == [["H1", "H4"]]
-    ((place, _),) = encoded.barred
-    assert chat.tokenizer.decode(encoded.ids[: place + 1]).endswith('"id":"H3')
-    assert encode(settled, chat, WEIGHTS, END).barred == ()
-
-
-@given(known=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["yes", "no"])), broken=st.sampled_from(NAMES))
-def test_a_rule_of_which_something_is_known_always_stands_to_choice(
-    policy: Policy, chat: ChatTokenizer, known: dict[str, Known], broken: str
-) -> None:
-    """Also where its tokens are the first ones of an unknown one's."""
-    rules = tuple(rule.replace(id=name) for rule, name in zip(policy.rules, NAMES, strict=True))
-    named = policy.replace(rules=rules, exceptions=(), escalations=(), precedence=())
-    gold = Gold("house", Content.of("my bell"), "yes", {**known, broken: "yes"})
-    (row,) = rows_of([gold], named)
-    encoded = encode(row, chat, WEIGHTS, END)
-    barred, kinds = dict(encoded.barred), [part.kind for part in row.parts]
-    head = "".join(part.text for part in row.parts[kinds.index("label") + 1 : kinds.index("rule")])
-    start = len(encoded.ids) - row.whole - len(chat.encode("".join(p.text for p in row.parts[kinds.index("label") + 1 :])))
-    first = row.parts[kinds.index("rule")].text
-    for rule in set(gold.rules) - {first}:
-        instead = chat.encode(f'{head}{rule}","quote":"')
-        parted = next(at for at, (a, b) in enumerate(zip(instead, encoded.ids[start:], strict=False)) if a != b)
-        assert instead[parted] not in barred.get(start + parted, ())
 
 
 def test_no_content_becomes_a_control_token(policy: Policy, golds: Sequence[Gold], chat: ChatTokenizer) -> None:

@@ -49,18 +49,6 @@ def test_a_token_loses_what_the_model_gives_it_behind_those_before_it(network: t
     assert weights.tolist() == pytest.approx([weight for weight in row.weights if weight])
 
 
-def test_what_is_barred_takes_no_part(network: torch.nn.Module) -> None:
-    """The choice is among the other tokens, and no gradient says anything of those that are out."""
-    row = Encoded(PREFIX, (40, 41, 42), (0.0, 0.5, 1.0), barred=((2, (50, 51)),))
-    ids = torch.tensor([[*row.prefix, *row.ids]])
-    logits = network(input_ids=ids).logits[0, -2]
-    others = [token for token in range(len(logits)) if token not in (50, 51)]
-    for pack, places in ((Pack((row,)), [1]), (Pack((ROWS[0], row)), [3])):
-        each, _ = losses(network, pack)
-        expected = torch.logsumexp(logits[others], 0) - logits[42]
-        assert each[places].tolist() == pytest.approx([expected.item()], abs=1e-4)
-
-
 def test_rows_in_a_pack_lose_what_they_lose_alone(network: torch.nn.Module) -> None:
     """No row sees another, each stands at its own positions, and the gradient is the same."""
     alone, apart = lost(network, [Pack((row,)) for row in ROWS])
