@@ -73,16 +73,26 @@ class TestStart:
         assert own < 3 * others
 
     def test_help_is_quick(self) -> None:
-        """A second is what one waits for ``--help``. Processor time, the best of three."""
-        script = "import sys, moderator.cli\ntry: moderator.cli.main()\nfinally: print(*sys.modules, file=sys.stderr)"
-        seconds = []
+        """It takes at most two and a half times as long as that of a command line of one command, of the same libraries, on any
+        machine. Processor time, the best of three."""
+        own = "import sys, moderator.cli\ntry: moderator.cli.main()\nfinally: print(*sys.modules, file=sys.stderr)"
+        small = (
+            "import jinja2.sandbox, pydantic, typer, yaml\n"
+            "pydantic.create_model('Any', text=(str, ...))\n"
+            "app = typer.Typer()\n"
+            "app.command()(lambda: None)\n"
+            "app()"
+        )
+        seconds: dict[str, list[float]] = {own: [], small: []}
         for _ in range(3):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            done = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert not set(HEAVY) & {name.split(".")[0] for name in done.stderr.split()}
-        assert min(seconds) < 1.0
+            for script, found in seconds.items():
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                done = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=True)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+                if script is own:
+                    assert not set(HEAVY) & {name.split(".")[0] for name in done.stderr.split()}
+        assert min(seconds[own]) < 2.5 * min(seconds[small])
 
 
 class TestEnd:
