@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from datasets import Dataset
-from transformers import AutoTokenizer, TrainerCallback
-from transformers.trainer_callback import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+
+try:
+    import torch
+    from datasets import Dataset
+    from transformers import AutoTokenizer, TrainerCallback
+    from transformers.trainer_callback import PrinterCallback
+    from trl import GRPOConfig, GRPOTrainer
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed\n  pip install 'moderator[grpo]'")
 
 from moderator.engines.folder import digest, weight_files
 from moderator.errors import DataError, ModeratorError
@@ -183,8 +187,8 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python finetune/grpo.py CONFIG.yaml")
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     try:
         main(Path(sys.argv[1]))
     except ModeratorError as error:

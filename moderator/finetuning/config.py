@@ -167,7 +167,9 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 def _load(path: Path, kind: type[AnyConfig]) -> AnyConfig:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: {' '.join(str(error).split())}") from None
     try:
         config = kind.model_validate(value)
