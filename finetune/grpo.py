@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,14 @@ def rewards(rows: Sequence[Row], base: Base) -> list[Any]:
         return function
 
     return [by(criterion) for criterion in CRITERIA]
+
+
+def asked(rows: Sequence[Row], balance: bool) -> list[int]:
+    """The numbers of the rows, those of a rare label several times: where in doubt, the commoner one would be worth more."""
+    counts = Counter(row.label for row in rows)
+    most = max(counts.values())
+    times = {label: min(4, round(most / count)) if balance else 1 for label, count in counts.items()}
+    return [number for number, row in enumerate(rows) for _ in range(times[row.label])]
 
 
 class Watch(TrainerCallback):
@@ -165,7 +174,7 @@ def main(path: Path) -> None:
         base,
         reward_funcs=rewards(rows, base),
         args=settings(config),
-        train_dataset=Dataset.from_list([{"prompt": str(number)} for number in range(len(rows))]),
+        train_dataset=Dataset.from_list([{"prompt": str(number)} for number in asked(rows, config.learning.balance)]),
         processing_class=AutoTokenizer.from_pretrained(config.base, padding_side="left"),
         callbacks=[watch],
     )
