@@ -122,7 +122,7 @@ def test_wrong_usage(command: Command, own: Path, arguments: tuple[str, ...], me
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "missing.yaml"), "missing.yaml: [Errno 2] No such file"),
+        (("train", "missing.yaml"), "missing.yaml: No such file"),
         (("merge", "nano+missing", "--out", "merged"), "missing: no adapter here"),
         (("merge", "missing+adapter", "--out", "merged"), "missing: no model here"),
         (("calibrate", "missing"), "missing: no such folder"),
