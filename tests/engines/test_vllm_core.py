@@ -36,7 +36,7 @@ def client(seen: list[str], told: threading.Event, ended: threading.Event) -> An
 
 
 def test_sockets_are_closed_by_the_thread_that_polls_them(core: Any) -> None:
-    """Closed under it they abort the process (libzmq's ``pfd.revents & POLLIN``): about one closing in ten thousand did."""
+    """Closed under it they abort the process (libzmq's ``pfd.revents & POLLIN``): one closing in a few thousand did."""
     seen, ended = list[str](), threading.Event()
     llm = client(seen, threading.Event(), ended)
     threading.Timer(0.2, ended.set).start()
