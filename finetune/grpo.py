@@ -7,6 +7,7 @@ is in `moderator.finetuning.reward`, what can be set in `moderator.finetuning.co
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 import warnings
@@ -26,15 +27,14 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is not installed\n  pip install 'moderator[grpo]'")
 
-from moderator.engines.folder import digest, weight_files
 from moderator.errors import DataError, ModeratorError
 from moderator.finetuning.base import Base, open_base
 from moderator.finetuning.checkpoint import State
 from moderator.finetuning.config import Reinforcement, load_reinforcement
-from moderator.finetuning.encoding import encode_prompt
+from moderator.finetuning.encoding import MOST_BALANCE, encode_prompt
 from moderator.finetuning.reward import CRITERIA, Criterion, reward
 from moderator.finetuning.rows import Row, read_rows
-from moderator.finetuning.training import Entry, Trained, of_one_kind
+from moderator.finetuning.training import Entry, Trained, is_best, made_of, of_one_kind, since_best
 from moderator.finetuning.watching import agreement, open_watched
 from moderator.finetuning.writing import write_adapter
 
@@ -55,7 +55,8 @@ def rewards(rows: Sequence[Row], base: Base) -> list[Any]:
 
     def answer(row: Row, ids: list[int]) -> str:
         told = base.network.generation_config
-        ends = {base.turn.end, told.pad_token_id, *np.atleast_1d(told.eos_token_id or [])}
+        eos = [] if told.eos_token_id is None else told.eos_token_id
+        ends = {base.turn.end, told.pad_token_id, *np.atleast_1d(eos)}
         while ids and ids[-1] in ends:
             ids = ids[:-1]
         return row.format.opening + base.chat.tokenizer.decode(ids, skip_special_tokens=False)
@@ -76,7 +77,7 @@ def asked(rows: Sequence[Row], balance: bool) -> list[int]:
     """The numbers of the rows, those of a rare label several times: where in doubt, the commoner one would be worth more."""
     counts = Counter(row.label for row in rows)
     most = max(counts.values())
-    times = {label: min(4, round(most / count)) if balance else 1 for label, count in counts.items()}
+    times = {label: min(MOST_BALANCE, round(most / count)) if balance else 1 for label, count in counts.items()}
     return [number for number, row in enumerate(rows) for _ in range(times[row.label])]
 
 
@@ -98,8 +99,7 @@ class Watch(TrainerCallback):
             return
         self.tokens = int(state.num_input_tokens_seen)
         self.note(state.global_step)
-        best = max(place for place, entry in enumerate(self.history) if entry.best)
-        control.should_training_stop |= len(self.history) - 1 - best >= self.config.watching.patience
+        control.should_training_stop |= since_best(self.history) >= self.config.watching.patience
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
         if "reward" not in logs:
@@ -116,8 +116,7 @@ class Watch(TrainerCallback):
         self.base.engine.forget()
         found = agreement(self.base.engine, self.watched, *self.kind) if self.watched else None
         network.train(learning)
-        earlier = [entry.agreement for entry in self.history if entry.agreement]
-        best = found is None or all(found.better_than(one) for one in earlier)
+        best = is_best(found, self.history)
         seconds = round(time.monotonic() - self.started, 1)
         self.history.append(Entry(step, None, found, self.rate, seconds, best))
         if best:
@@ -155,7 +154,10 @@ def settings(config: Reinforcement) -> GRPOConfig:
         "report_to": "none",
         "disable_tqdm": True,
     }
-    return GRPOConfig(**told | dict(drawn.trl))
+    try:
+        return GRPOConfig(**told | dict(drawn.trl))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"reinforcing: TRL takes it not: {error}") from None
 
 
 def main(path: Path) -> None:
@@ -182,13 +184,7 @@ def main(path: Path) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     base.put(watch.best)
-    made_by = {
-        "base": base.name,
-        "rows": rows_digest,
-        "suites": " ".join(one.suite.digest for one in watch.watched),
-        "configuration": config.digest,
-        "adapter": digest(weight_files(config.adapter)) if config.adapter else "",
-    }
+    made_by = made_of(config, base, rows_digest, watch.watched)
     trained = Trained(config, made_by, base, *kind, rows, tuple(watch.history), watch.tokens, "finetune/grpo.py")
     weights = write_adapter(trained)
     print(f"kept step {trained.kept.step:,}; adapter {weights[:12]} for {base.name}", file=sys.stderr)
@@ -196,9 +192,9 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a training on rewards, .yaml")
     try:
-        main(Path(sys.argv[1]))
+        main(parser.parse_args().config)
     except ModeratorError as error:
         sys.exit(f"error: {error}")

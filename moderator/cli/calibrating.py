@@ -102,9 +102,8 @@ def _print(found: Calibrating, golden: GoldenSet) -> None:
     if golden.learned:
         print(f"{golden.learned:,} texts that the adapter has learned were left out", file=sys.stderr)
     if golden.unscored:
-        print(
-            f"{golden.unscored:,} labelled contents have no score and are in none of these numbers: a person decides about such"
-        )
+        what = "labelled contents have no score and are in none of these numbers: a person decides about such"
+        print(f"{golden.unscored:,} {what}", file=sys.stderr)
     held = "the same, each fitted without its fold" if found.promise is None else f"{found.measured:,} others"
     console.print(f"{found.choice.recalibration.method}, fitted on {found.fitted:,} items and measured on {held}")
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in found.choice.losses.items())

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from moderator.engines.folder import MANIFEST, check_base, family, model_folder, versioned_name
+from moderator.engines.folder import MANIFEST, adapter_folder, check_base, family, model_folder, versioned_name
 from moderator.errors import EngineError
 
 
@@ -63,9 +63,7 @@ def write_merged(model: Path, adapter: Path, target: Path) -> None:
 
 def merge(model: str, adapter: str, target: Path) -> None:
     """`write_merged` for folders that are given by name, once the adapter is known to be this model's. Raises `EngineError`."""
-    folder, own = model_folder(model), Path(adapter)
-    if not (own / "adapter_config.json").is_file():
-        raise EngineError(f"{adapter}: no adapter here (there is no adapter_config.json)")
+    folder, own = model_folder(model), adapter_folder(adapter)
     check_base(own, versioned_name(folder.name, folder))
     try:
         write_merged(folder, own, target)

@@ -50,6 +50,13 @@ def model_folder(path: str | Path) -> Path:
     return Path(path)
 
 
+def adapter_folder(path: str | Path) -> Path:
+    """The folder, which must hold an adapter. Raises `EngineError`."""
+    if not (Path(path) / "adapter_config.json").is_file():
+        raise EngineError(f"{path}: no adapter here (there is no adapter_config.json)")
+    return Path(path)
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The folder's weights, in the order of their names: safetensors, or where there are none, PyTorch files."""
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))

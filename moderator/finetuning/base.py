@@ -18,7 +18,7 @@ from transformers import BitsAndBytesConfig
 
 from moderator.engines.adapters import adapted, quiet
 from moderator.engines.chat import ChatTokenizer
-from moderator.engines.folder import check_base, versioned_name
+from moderator.engines.folder import adapter_folder, check_base, versioned_name
 from moderator.engines.local import (
     NetworkEngine,
     can_be_packed,
@@ -83,7 +83,7 @@ def open_base(config: Config) -> Base:
             with quiet():
                 network = get_peft_model(model, _lora(config.lora))
         else:
-            check_base(config.adapter, name)
+            check_base(adapter_folder(config.adapter), name)
             network = adapted(model, str(config.adapter), to_learn=True)
     harmony = model.config.model_type == "gpt_oss"
     opening = tuple(chat.encode_structure(HARMONY_ANSWER)) if harmony else ()

@@ -22,7 +22,7 @@ class Checkpoint:
     """Where a training stands behind a step."""
 
     made_by: dict[str, str]
-    """Digests of the base, the rows, the suites and the configuration: it goes on with these alone."""
+    """Digests of base, rows, suites, configuration and the adapter it began at: it goes on with these alone."""
     step: int = 0
     adapter: State = field(default_factory=dict)
     average: State = field(default_factory=dict)

@@ -100,7 +100,7 @@ class Reinforcing(_Value):
     reward: Mapping[Criterion, Annotated[float, Field(ge=0)]] = {
         "form": 0.2, "label": 1.0, "rules": 0.5, "quotes": 0.3, "brevity": 0.1,
     }  # fmt: skip
-    """What each criterion counts."""
+    """What each criterion counts; one that is left out, nothing."""
     trl: Mapping[str, Any] = {}
     """Handed on to TRL's `GRPOConfig`: ``use_vllm``, ``loss_type`` and whatever else it knows."""
 

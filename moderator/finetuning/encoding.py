@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from moderator.answer import Kind, Label
 from moderator.engines.chat import ChatTokenizer
 from moderator.errors import DataError
 from moderator.finetuning.rows import Part, Row
 
-_MOST_BALANCE = 4.0
+MOST_BALANCE: Final = 4
+"""A rare label counts at most so many times its own number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def encode_rows(
 
 def _balance(counts: Mapping[Label, int], label: Label) -> float:
     even = sum(counts.values()) / len(counts)
-    return min(_MOST_BALANCE, even / counts[label])
+    return min(MOST_BALANCE, even / counts[label])
 
 
 def _scaled(weights: Mapping[Kind, float], factor: float) -> dict[Kind, float]:

@@ -26,7 +26,7 @@ from moderator.finetuning.config import Config
 from moderator.finetuning.encoding import Encoded, encode_rows
 from moderator.finetuning.packs import Pack, losses, steps
 from moderator.finetuning.rows import Row, read_rows
-from moderator.finetuning.watching import Agreement, agreement, open_watched
+from moderator.finetuning.watching import Agreement, Watched, agreement, open_watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +110,7 @@ class Training:
         self.steps = [packs for epoch in range(learning.epochs) for packs in self._epoch(encoded, epoch)]
         self._weights = [weight for weight in self.base.network.parameters() if weight.requires_grad]
         self._optimiser = torch.optim.AdamW(self._weights, lr=learning.rate, weight_decay=learning.decay)
-        made_by = {
-            "base": self.base.name,
-            "rows": rows_digest,
-            "suites": " ".join(one.suite.digest for one in self.watched),
-            "configuration": config.digest,
-            "adapter": digest(weight_files(config.adapter)) if config.adapter else "",
-        }
+        made_by = made_of(config, self.base, rows_digest, self.watched)
         self._state = self._taken_up(made_by) if resume else self._anew(made_by)
         self._before = self._state.seconds
         self._started = time.monotonic()
@@ -209,8 +203,7 @@ class Training:
         self.base.engine.forget()
         found = agreement(self.base.engine, self.watched, self.family, self.mode) if self.watched else None
         self.base.put(state.adapter)
-        earlier = [one.agreement for one in map(_entry, state.history) if one.agreement]
-        best = found is None or all(found.better_than(one) for one in earlier)
+        best = is_best(found, [_entry(one) for one in state.history])
         state.seconds = self._before + time.monotonic() - self._started
         entry = Entry(
             state.step,
@@ -228,8 +221,7 @@ class Training:
 
     def _ended(self) -> bool:
         """Whether too many evaluations have been no better."""
-        best = max(place for place, entry in enumerate(self._state.history) if entry["best"])
-        return len(self._state.history) - 1 - best >= self.config.watching.patience
+        return since_best([_entry(one) for one in self._state.history]) >= self.config.watching.patience
 
     def _epoch(self, rows: Sequence[Encoded], epoch: int) -> list[list[Pack]]:
         learning = self.config.learning
@@ -246,6 +238,27 @@ class Training:
         self._optimiser.load_state_dict(found.optimiser)
         set_generators(found.generators)
         return found
+
+
+def made_of(config: Config, base: Base, rows_digest: str, watched: Sequence[Watched]) -> dict[str, str]:
+    """What decides what a training comes to, by digests."""
+    return {
+        "base": base.name,
+        "rows": rows_digest,
+        "suites": " ".join(one.suite.digest for one in watched),
+        "configuration": config.digest,
+        "adapter": digest(weight_files(config.adapter)) if config.adapter else "",
+    }
+
+
+def is_best(found: Agreement | None, history: Sequence[Entry]) -> bool:
+    """Whether an evaluation is better than all before it; without suites the last one always is."""
+    return found is None or all(found.better_than(entry.agreement) for entry in history if entry.agreement)
+
+
+def since_best(history: Sequence[Entry]) -> int:
+    """How many evaluations have come since the best one."""
+    return len(history) - 1 - max(place for place, entry in enumerate(history) if entry.best)
 
 
 def _entry(value: Mapping[str, Any]) -> Entry:

@@ -43,9 +43,7 @@ def test_a_few_steps_on_the_embedded_model(make: Make, policy: Policy) -> None:
     """Begun at an adapter, moved away from it, and open to every engine; what the first one learned is learned."""
     pytest.importorskip("trl")
     path = make(base="nano", learning=QUICK | {"rate": 0.0005}, watching={"every": 4})
-    trained = subprocess.run(
-        [sys.executable, "-m", "moderator", "finetune", "train", str(path)], capture_output=True, text=True
-    )
+    trained = called("-m", "moderator", "finetune", "train", path)
     assert trained.returncode == 0, trained.stderr
     told = {"base": "nano", "rows": "rows.jsonl", "out": "rewarded", "adapter": "adapter", "watching": {"every": 2}}
     told |= {
@@ -67,6 +65,8 @@ def test_a_few_steps_on_the_embedded_model(make: Make, policy: Policy) -> None:
     before = json.loads((path.parent / "adapter" / "training.json").read_text())
     assert record["made_by"]["adapter"] == before["adapter_digest"]
     assert record["history"][0]["agreement"] == pytest.approx(before["kept"]["agreement"], abs=1e-3)
+    losses = [entry["agreement"]["log_loss"] for entry in record["history"]]
+    assert abs(losses[-1] - losses[0]) > 1e-4, "rewards move the weights"
     if record["kept"]["step"]:
         weights, begun = (load_file(at / "adapter_model.safetensors") for at in (folder, path.parent / "adapter"))
         assert any((weights[name] - begun[name]).abs().max() > 1e-4 for name in begun)
@@ -87,3 +87,6 @@ def test_what_is_no_configuration_is_said_in_words(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "reinforcing.answers" in done.stderr
     assert "Traceback" not in done.stderr
+    helped = called(RECIPE, "--help")
+    assert helped.returncode == 0
+    assert "people's labels as the reward" in helped.stdout

@@ -33,8 +33,10 @@ def ask(policy: Policy) -> Ask:
     return made
 
 
-def said(row: Row, label: Label, rules: Sequence[tuple[str, str]] = (), **more: object) -> Reward:
-    finding = Finding(label, tuple(RuleFinding(*rule) for rule in rules), **more)  # type: ignore[arg-type]
+def said(
+    row: Row, label: Label, rules: Sequence[tuple[str, str]] = (), exceptions: tuple[str, ...] = (), rationale: str = ""
+) -> Reward:
+    finding = Finding(label, tuple(RuleFinding(*rule) for rule in rules), exceptions, rationale=rationale)
     return reward(row, row.format.write(finding))
 
 

@@ -158,6 +158,8 @@ def test_a_training_begins_at_an_adapter(make: Make) -> None:
     weights = write_adapter(first)
     with pytest.raises(DataError, match="an adapter to begin at brings its own"):
         load_config(make(adapter="adapter"))
+    with pytest.raises(EngineError, match="nowhere: no adapter here"):
+        Training(load_config(make(adapter="nowhere", lora=None)))
     second, entries = run(make(adapter="adapter", out="second", lora=None))
     assert second is not None
     assert entries[0].agreement == first.kept.agreement
