@@ -13,7 +13,9 @@ from transformers import LlamaForCausalLM
 
 from finetune.nano import lessons, network, packing, policies, templates
 from finetune.nano.dress import dressed
+from finetune.nano.injections import injected, padded
 from finetune.nano.prepare import Example
+from finetune.nano.stance import DOMAIN_NAMES
 from finetune.nano.teacher import Lesson, Teacher
 from finetune.nano.train import Loss
 from moderator.content import Content
@@ -104,7 +106,7 @@ def losses(
         parts["aside"] = sum(lessons.aside_loss(behind[::4], look.every(4)) for look in looks[:first]) / first
         parts["lines"], parts["line_far"] = lessons.line_loss(taught, vectors, stance, prefix, before, first, depth)
         if number % config["teach"] == 0:
-            lesson = teacher.lesson([example.text for example in batch_examples(batch)])
+            lesson = teacher.lesson([example.text for example in batch_examples(batch)], working=network.WORKING)
             parts["words"] = word_loss(lesson, batch, states[first])
             parts["far"] = taught.distance(wholes, lesson.vectors - torch.from_numpy(vectors.mean))
         loss = sum(config["weights"][name] * part for name, part in parts.items())
@@ -131,13 +133,35 @@ def word_loss(lesson: Lesson, batch: Sequence[Reading], states: torch.Tensor) ->
     return 1 - functional.cosine_similarity(states[rows, columns], lesson.states[-1][rows, pieces]).mean()
 
 
-def select(draw: random.Random, examples: Sequence[Example], caps: dict[str, int], fills: int) -> list[Example]:
-    """One pass: everything short enough, the calm sources capped, written texts filled a few times."""
+ORDERS, PADDING = 0.12, 0.18
+"""How often a text gets orders to the machine or everyday sentences, which change nothing of what people labelled."""
+
+
+def around(draw: random.Random, example: Example, ids: Sequence[str]) -> Example:
+    """Sometimes the example with something around it; orders name one of the `ids`."""
+    roll = draw.random()
+    if roll < ORDERS:
+        return injected(draw, example, tuple(ids))
+    return padded(draw, example) if roll < ORDERS + PADDING else example
+
+
+def select(
+    draw: random.Random,
+    examples: Sequence[Example],
+    plain: Sequence[str],
+    everyday: Sequence[str],
+    caps: dict[str, int],
+    fills: int,
+) -> list[Example]:
+    """One pass: everything short enough, the calm sources capped, written texts filled a few times; `plain` texts, of which
+    nothing is known but what the encoder makes of them, and `everyday` ones, which break nothing."""
     chosen, left = [], dict(caps)
+    ids = tuple(rule.id for stance in policies.shipped() for rule in stance.policy.rules)
     for example in draw.sample(list(examples), len(examples)):
         if len(example.text) > 420 or (not example.broken and left.get(example.source, 1) <= 0):
             continue
         if example.source in left and not example.broken:
             left[example.source] -= 1
-        chosen.append(dressed(draw, example))
-    return chosen + templates.sample(draw, fills)
+        chosen.append(around(draw, dressed(draw, example), ids))
+    unlabelled = [Example(text, "plain", unsure=frozenset(DOMAIN_NAMES)) for text in plain]
+    return chosen + templates.sample(draw, fills) + unlabelled + [Example(text, "everyday") for text in everyday]

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
-WORKING = torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
-"""The type of the matrix products: without tiles (AMX) bfloat16 took twice as long on the one processor with AVX-512 that was
-measured, 50 times as long on one without such arithmetic."""
+WORKING = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+"""The type of the matrix products: on processors with such arithmetic bfloat16 takes a quarter of the time, on one without it
+took 50 times as long."""
 
 
 @dataclass(frozen=True)
@@ -160,14 +160,41 @@ def _layer(
     cosines, sines = (part.to(WORKING) for part in rotations(torch.arange(before, before + tokens), size))
     keys = turn(keys, cosines, sines)
     queries = turn(queries, cosines[asking][:, None], sines[asking][:, None])
-    pair = (keys, values)
-    if past:
-        keys, values = (torch.cat((old.expand(rows, -1, -1, -1), new), 2) for old, new in zip(past, pair, strict=True))
-    mask = torch.arange(before + tokens) <= before + asking[:, None, :, None]
-    wide = [part.repeat_interleave(groups, 1) if groups > 1 else part for part in (keys, values)]
-    mixed = functional.scaled_dot_product_attention(queries, *wide, attn_mask=mask)
+    seen = torch.arange(tokens) <= asking[:, None, :, None]
+    wide, wide_past = (
+        [part.repeat_interleave(groups, 1) if groups > 1 else part for part in parts] for parts in ((keys, values), past or ())
+    )
+    mixed = attend(queries, *wide, seen, *wide_past)
     hidden = hidden + linear(mixed.transpose(1, 2).flatten(2), attention.o_proj).float()
-    return hidden + gated(normal(hidden, layer.post_attention_layernorm.weight), layer.mlp), pair, Looks(queries, keys)
+    looked = torch.cat((past[0].expand(rows, -1, -1, -1), keys), 2) if past else keys
+    after = hidden + gated(normal(hidden, layer.post_attention_layernorm.weight), layer.mlp)
+    return after, (keys, values), Looks(queries, looked)
+
+
+def attend(
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    seen: torch.Tensor,
+    past_keys: torch.Tensor | None = None,
+    past_values: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Attention (rows, heads, asking, size) of each row to its own tokens, where they are `seen` (rows or 1, 1, asking,
+    tokens), and to all of a prefix (1, heads, before, size) that is not copied for every row.
+
+    The products are written out: scaled_dot_product_attention's backward pass in bfloat16 takes six times as long.
+    """
+    rows, heads, asking, size = queries.shape
+    asked = queries * size**-0.5
+    own = torch.matmul(asked, keys.transpose(-1, -2)).masked_fill(~seen, -torch.inf)
+    if past_keys is None:
+        return own.softmax(-1) @ values
+    flat = asked.transpose(0, 1).reshape(heads, rows * asking, size)
+    prefix = (flat @ past_keys[0].transpose(-1, -2)).view(heads, rows, asking, -1)
+    chances = torch.cat((prefix, own.transpose(0, 1)), -1).softmax(-1)
+    on_prefix, on_own = chances.split((prefix.shape[-1], own.shape[-1]), -1)
+    mixed = (on_prefix.reshape(heads, rows * asking, -1) @ past_values[0]).view(heads, rows, asking, size)
+    return (mixed + on_own @ values.transpose(0, 1)).transpose(0, 1)
 
 
 def last(network: LlamaForCausalLM, hidden: torch.Tensor, ids: torch.Tensor | None = None) -> torch.Tensor:

@@ -187,20 +187,25 @@ class Recipe:
 
     def meaning(self) -> None:
         settings = self.settings("meaning")
-        texts = meaning.select(random.Random(self.config["seed"]), self.learn, settings["caps"], settings["fills"])
+        draw = random.Random(self.config["seed"])
+        plain, everyday = draw.sample(self.plain, settings["plain"]), self.everyday("meaning")
+        texts = meaning.select(draw, self.learn, plain, everyday, settings["caps"], settings["fills"])
         losses = meaning.losses(settings, self.decoder, self.taught, self.chat, texts, self.teacher, self.vectors)
-        layers = self.decoder.model.layers[: settings["depth"]]
-        self.train("meaning", codes.guarded(losses, layers, codes.find(self.decoder).along), self.keep)
+        layers, along = self.decoder.model.layers[: settings["depth"]], codes.find(self.decoder).along
+        self.train("meaning", codes.guarded(losses, layers, along), self.keep)
 
-    def everyday(self) -> list[str]:
-        """Lines that break nothing, the same every time; the first of them are calibrated on."""
-        return corpus.everyday(self.paths.pretrain, self.config["seed"])
+    def everyday(self, part: str) -> list[str]:
+        """Lines that break nothing, the same every time: those which are calibrated on (`calm`), which `meaning` reads, or
+        which go to the `shelf`."""
+        every, sizes = corpus.everyday(self.paths.pretrain, self.config["seed"]), self.config["everyday"]
+        first = sum(islice(sizes.values(), list(sizes).index(part)))
+        return every[first : first + sizes[part]]
 
     def contents(self) -> shelf.Shelf:
         """Contents as the first layers read them after `meaning`."""
         path, settings = self.paths.work / "shelf.pt", self.settings("recognition") | self.config["shelf"]
         if not path.exists():
-            texts = self.plain, self.everyday()[settings["calm"] :]
+            texts = self.plain, self.everyday("shelf")
             torch.save(shelf.fill(settings, self.decoder, self.chat, self.apart, *texts, self.closeness), path)
         return shelf.Shelf(torch.load(path, weights_only=False))
 
@@ -249,9 +254,11 @@ class Recipe:
         domains.write(self.decoder, domains.read_rules(self.decoder, self.chat, stances, some, depth), axes, depth, opening)
         named = citing.name(self.decoder, citing.read(self.decoder, self.chat, stances, depth + 1), axes, depth, opening)
         some = draw.sample(found.volumes, min(settings["opinions"], len(found.volumes)))
-        behind = domains.read_behind(self.decoder, self.chat, stances, some, depth)
+        behind, turned = domains.read_behind(self.decoder, self.chat, stances, some, depth)
         neurons = domains.opinions(self.taught, some, behind, axes, settings["experts"], settings["seed"])
-        domains.write_opinions(self.decoder.model.layers[depth + 1], neurons, axes, conversion.size_of(behind))
+        layer = self.decoder.model.layers[depth + 1]
+        domains.write_opinions(layer, neurons, axes, conversion.size_of(behind))
+        domains.write_turned(layer, behind, turned, axes)
         return axes, named
 
     def idle_axes(self, settings: dict, found: shelf.Shelf, stances: Sequence[policies.Stance]) -> domains.Axes:
@@ -301,8 +308,7 @@ def main(config: dict, paths: Paths) -> None:
             getattr(recipe, name)()
         recipe.take_up(name)
     reader = dev.Reader(recipe.decoder, recipe.chat)
-    calm = recipe.everyday()[: config["shelf"]["calm"]]
-    before, after = calibrate.calibrate(recipe.decoder, reader, recipe.looked_at, calm)
+    before, after = calibrate.calibrate(recipe.decoder, reader, recipe.looked_at, recipe.everyday("calm"))
     print(f"log loss of p(yes) on what is looked at {before:.3f}, calibrated {after:.3f}", flush=True)
     train.export(recipe.decoder, paths.work / "tokenizer", paths.out)
 

@@ -65,7 +65,7 @@ def fill(
     known = {volume.example.text for volume in found}
     more = of_sets(draw, [example for example in examples if example.text not in known], config["sets"])
     concerned = concerning(draw, more, config["group"], closeness)
-    calm = [Example(text, "everyday") for text in draw.sample(list(everyday), min(config["everyday"], len(everyday)))]
+    calm = [Example(text, "everyday") for text in everyday]
     judged_alike = itertools.chain(concerned, behind_any(draw, calm, config["group"], closeness))
     groups = (augment.group_of(draw, stance, judged, family, 0.0, 1.0) for stance, judged in judged_alike)
     return [*found, *read(decoder, chat, groups, config["depth"], config["longest"])]

@@ -41,8 +41,8 @@ class Teacher:
         self.unknown = self.tokenizer.token_to_id("[UNK]")
 
     @torch.no_grad()
-    def lesson(self, texts: Sequence[str], longest: int = 96) -> Lesson:
-        """Texts are cut to `longest` pieces."""
+    def lesson(self, texts: Sequence[str], longest: int = 96, working: torch.dtype = torch.float32) -> Lesson:
+        """Texts are cut to `longest` pieces; `working`: the type of the matrix products."""
         encodings = self.tokenizer.encode_batch(list(texts))
         for encoding in encodings:
             encoding.truncate(longest)
@@ -56,7 +56,9 @@ class Teacher:
             layer.attention.output.dense.register_forward_hook(lambda module, given, made: attended.append(made))
             for layer in self.network.encoder.layer
         ]
-        states = self.network(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        with torch.autocast("cpu", working, enabled=working != torch.float32):
+            found = self.network(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        states = [one.float() for one in found]
         for hook in hooks:
             hook.remove()
         mean = (states[-1] * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)

@@ -6,14 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 for name in ("torch", "transformers", "tokenizers", "sklearn", "zstandard"):
     pytest.importorskip(name)
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from finetune.nano import policies, tokenizer  # noqa: E402
+from finetune.nano import network, policies, tokenizer  # noqa: E402
 from moderator.engines.chat import ChatTokenizer  # noqa: E402
 from tests.finetune import tiny  # noqa: E402
+
+# tests compare what is written with what it should be, not how a processor rounds
+network.WORKING = torch.float32
 
 
 @pytest.fixture(scope="session")

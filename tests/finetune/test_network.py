@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -20,6 +21,29 @@ def test_a_lookup_adds_the_gradient_that_autograd_would():
     network.lookup(table, ids).sum().backward()
     functional.embedding(ids, plain).sum().backward()
     assert torch.allclose(table.grad, plain.grad)
+
+
+@pytest.mark.parametrize(("working", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+@pytest.mark.parametrize("before", [0, 7])
+def test_attention_is_that_of_torch_in_values_and_gradients(working, near, before):
+    """With the prefix's keys and values copied for every row, as that wants them."""
+    draw = torch.Generator().manual_seed(4)
+    queries, keys, values = (torch.randn(3, 2, 5, 8, generator=draw, dtype=torch.float32) for _ in range(3))
+    past = [torch.randn(1, 2, before, 8, generator=draw) for _ in range(2)] if before else []
+    seen = torch.ones(5, 5, dtype=torch.bool).tril()[None, None]
+    given = [part.to(working, copy=True).requires_grad_() for part in (queries, keys, values, *past)]
+    plain = [part.clone().requires_grad_() for part in (queries, keys, values, *past)]
+    found = network.attend(*given[:3], seen, *given[3:])
+    wide = [
+        torch.cat((old.expand(3, -1, -1, -1), new), 2) for old, new in zip(plain[3:], plain[1:3], strict=True)
+    ] if before else plain[1:3]  # fmt: skip
+    mask = torch.cat((torch.ones(1, 1, 5, before, dtype=torch.bool), seen), -1)
+    wanted = functional.scaled_dot_product_attention(plain[0], *wide, attn_mask=mask)
+    for one in (found, wanted):
+        one.float().square().sum().backward()
+    assert torch.allclose(found.float(), wanted, atol=near)
+    for one, other in zip(given, plain, strict=True):
+        assert torch.allclose(one.grad.float(), other.grad, atol=10 * near)
 
 
 def test_layers_run_for_one_place_of_a_row_say_there_what_they_say_when_run_for_all(decoder):

@@ -30,8 +30,8 @@ def test_openings_end_where_a_text_begins(chat, known):
 CONFIG = Path(run.__file__).with_name("config.yaml")
 SMALL = {
     "start": {"layers": [0], "curved": 96, "texts": 4, "policies": 2, "longest": 400},
-    "meaning": {"fills": 1, "tokens": 600},
-    "shelf": {"policies": 3, "sets": {"edos": 1}, "group": 4, "calm": 1, "everyday": 2},
+    "meaning": {"fills": 1, "tokens": 600, "plain": 2},
+    "shelf": {"policies": 3, "sets": {"edos": 1}, "group": 4},
     "recognition": {"sample": 400},
     "labels": {"fitted": 2, "policies": 3, "quoted": 4},
     "answers": {"groups": 2},  # pairs, and whole answers
@@ -44,6 +44,7 @@ def recipe(teacher, chat, tmp_path, monkeypatch):
     config = yaml.safe_load(CONFIG.read_text())
     for name, short in SMALL.items():
         config[name] |= {"steps": 1, "groups": 1, "minutes": 5, "warmup": 1, "caps": {}} | short
+    config["everyday"] = dict.fromkeys(config["everyday"], 1)
     examples, plain = [*tiny.EXAMPLES], [*tiny.TEXTS]
     vectors = run.make_vectors(config | {"vectors": 5}, teacher, plain)
     paths = run.Paths(tmp_path, tmp_path, tmp_path, tmp_path, tmp_path / "out")
