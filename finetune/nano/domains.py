@@ -21,7 +21,7 @@ from transformers import LlamaForCausalLM
 from finetune.nano import evidence, lessons, network, packing
 from finetune.nano.conversion import ridge, size_of
 from finetune.nano.prepare import Example
-from finetune.nano.recognition import SOFT, ignore, say
+from finetune.nano.recognition import SOFT, ignore
 from finetune.nano.shelf import Volume
 from finetune.nano.stance import DOMAIN_NAMES, SETS, Stance, coverage
 from moderator.engines.chat import ChatTokenizer
@@ -209,8 +209,8 @@ def fit_neurons(mixture: Mixture, inside: torch.Tensor, wanted: torch.Tensor, nu
 class Axes:
     """Orthonormal directions (width, domains): of the domains of a line as `recognition.write` chose them, of opinions, of what
     the rule that is looked at covers, of what the policy's rules cover on average; (width, 1) of whether an exception is looked
-    at, and whether a rule about topics or letters is; (width, 2) of whether the policy's rules are turned round, on average and
-    as yes or no; and (width, size of a head) of the first and of the last token of the nearest id, see `citing`."""
+    at, and whether a rule about topics or letters is; and (width, size of a head) of the first and of the last token of the
+    nearest id, see `citing`."""
 
     topics: torch.Tensor
     opinions: torch.Tensor
@@ -218,7 +218,6 @@ class Axes:
     policy: torch.Tensor
     excused: torch.Tensor
     tested: torch.Tensor
-    turned: torch.Tensor
     names: tuple[torch.Tensor, ...]
 
     @property
@@ -229,8 +228,7 @@ class Axes:
     @property
     def new(self) -> torch.Tensor:
         """All but those of topics."""
-        single = (self.excused, self.tested, self.turned)
-        return torch.cat((self.opinions, self.covered, self.policy, *single, *self.names), 1)
+        return torch.cat((self.opinions, self.covered, self.policy, self.excused, self.tested, *self.names), 1)
 
 
 def find_axes(
@@ -244,21 +242,20 @@ def find_axes(
     number = len(DOMAIN_NAMES)
     topics = evidence.axes([chosen], lessons.WIDTH, beside)
     taken = topics if beside is None else torch.cat((topics, beside), 1)
-    sizes = [number] * 3 + [1, 1, 2] + [size] * len(lessons.NAMING)
-    found = evidence.axes([before, after], sum(sizes), taken).split(sizes, 1)
-    return Axes(topics[:, :number], *found[:6], tuple(found[6:]))
+    sizes = [number] * 3 + [1, 1] + [size] * len(lessons.NAMING)
+    opinions, covered, policy, excused, tested, *names = evidence.axes([before, after], sum(sizes), taken).split(sizes, 1)
+    return Axes(topics[:, :number], opinions, covered, policy, excused, tested, tuple(names))
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Tokens of policies after the layer that recognises: those of rules and what their lines cover (tokens, domains; 0 or 1),
-    whether they are about topics or letters, whether they are turned round; and other ones, of contents too, with whether they
-    stand in the line of an exception."""
+    """Tokens of policies after the layer that recognises: those of rules, what their lines cover (tokens, domains; 0 or 1) and
+    whether they are about topics or letters; and other ones, of contents too, with whether they stand in the line of an
+    exception."""
 
     rules: Seen
     covered: torch.Tensor
     tests: torch.Tensor
-    turned: torch.Tensor
     others: Seen
     excusing: torch.Tensor
 
@@ -266,27 +263,23 @@ class Rules:
 @torch.no_grad()
 def write(decoder: LlamaForCausalLM, read: Rules, axes: Axes, depth: int, opening: int) -> None:
     """Make heads of the layer behind `depth`, which recognises, carry what the rule covers that they look at, those for
-    exceptions whether they look at one, and one head what all rules cover and whether they are turned round; nothing from the
-    token `opening` that every prompt begins with, where heads look that find no rule broken."""
+    exceptions whether they look at one, and one head what all rules cover; nothing from the token `opening` that every prompt
+    begins with, where heads look that find no rule broken."""
     layer, size = decoder.model.layers[depth + 1], size_of(read.others)
     given = network.normal(torch.cat((read.rules, read.others)), layer.input_layernorm.weight)
-
-    def reader(of_rules: torch.Tensor, of_others: torch.Tensor) -> torch.Tensor:
-        wanted = torch.cat((of_rules, of_others)).float()
-        return ridge(given, wanted, torch.zeros(wanted.shape[1], given.shape[1]), STRENGTH)[0]
-
-    none = torch.zeros(len(read.others), read.covered.shape[1] + 1)
+    wanted = torch.cat((read.covered, read.tests[:, None]), 1)
+    wanted = torch.cat((wanted, torch.zeros(len(read.others), wanted.shape[1])))
+    weight, _ = ridge(given, wanted, torch.zeros(wanted.shape[1], given.shape[1]), STRENGTH)
     nothing = network.forward(decoder, torch.tensor([[opening]]), None, depth + 1)[0][-1][0, 0]
-    about = reader(torch.cat((read.covered, read.tests[:, None]), 1), none)
     for head in lessons.HEADS[0]:
         along = torch.cat((axes.covered, axes.tested), 1)
-        carry(layer, head, about, CARRIED * size / len(lessons.HEADS[0]) * along, nothing)
-    excuse = reader(torch.zeros(len(read.rules), 1), read.excusing[:, None])
+        carry(layer, head, weight, CARRIED * size / len(lessons.HEADS[0]) * along, nothing)
+    told = torch.cat((torch.zeros(len(read.rules)), read.excusing.float()))[:, None]
+    excuse, _ = ridge(given, told, torch.zeros(1, given.shape[1]), STRENGTH)
     for head in lessons.HEADS[1]:
         carry(layer, head, excuse, CARRIED * size / len(lessons.HEADS[1]) * axes.excused, nothing)
     look_at_rules(layer, read.rules, read.others)
-    whole = reader(torch.cat((read.covered, read.turned[:, None]), 1), none)
-    carry(layer, POLICY, whole, CARRIED * size * torch.cat((axes.policy, axes.turned[:, :1]), 1), nothing)
+    carry(layer, POLICY, weight[:-1], CARRIED * size * axes.policy, nothing)
 
 
 @torch.no_grad()
@@ -299,16 +292,6 @@ def write_opinions(layer: nn.Module, neurons: Neurons, axes: Axes, size: float) 
     mlp.down_proj.bias += LOUD * size * axes.opinions @ neurons.down_bias
     for reader in (mlp.gate_proj, mlp.up_proj):
         ignore(reader, layer.post_attention_layernorm, axes.new)
-
-
-@torch.no_grad()
-def write_turned(layer: nn.Module, behind: torch.Tensor, turned: torch.Tensor, axes: Axes) -> None:
-    """Neurons that make a yes or no of how much a policy's rules look turned round. `behind` (contents, width) is what the
-    layer's neurons read behind policies, `turned` (contents) whether these are; where none is, nothing is written."""
-    size = size_of(behind)
-    told = behind @ axes.turned[:, 0] / size
-    if turned.any():
-        say(layer, axes.turned[:, 0], axes.turned[:, 1], size, ((told[turned].mean() + told[~turned].mean()) / 2).item())
 
 
 def carry(layer: nn.Module, head: int, weight: torch.Tensor, along: torch.Tensor, nothing: torch.Tensor) -> None:
@@ -359,7 +342,7 @@ def read_rules(
     decoder: LlamaForCausalLM, chat: ChatTokenizer, stances: Sequence[Stance], volumes: Sequence[Volume], depth: int
 ) -> Rules:
     """Policies, and some contents, after the layer `depth`."""
-    rules, covered, tests, turned, others, excusing = [], [], [], [], [], []
+    rules, covered, tests, others, excusing = [], [], [], [], []
     for stance in stances:
         prefix = packing.encode_prefix(chat, compile_prompt(stance.policy, "nano").system, list(lessons.line_texts(stance)))
         states = network.forward(decoder, torch.tensor([prefix.ids]), None, depth + 1)[0][-1][0]
@@ -370,8 +353,7 @@ def read_rules(
             told[start:end] = True
             rules.append(states[start:end])
             covered += [about[name][: len(DOMAIN_NAMES)]] * (end - start)
-            tests += [bool(stance.rules[name].test)] * (end - start)
-            turned += [stance.inverted] * (end - start)
+            tests += [float(bool(stance.rules[name].test))] * (end - start)
         for exception in stance.policy.exceptions:
             excuses[slice(*prefix.lines[exception.id])] = True
         others.append(states[~told])
@@ -379,7 +361,7 @@ def read_rules(
     for volume in volumes:
         others.append(network.climb(decoder, volume.states[None].float(), None, range(depth, depth + 1))[0][-1][0, ::2])
         excusing.append(torch.zeros(len(others[-1]), dtype=torch.bool))
-    told = torch.tensor(covered).clamp(min=0), torch.tensor(tests), torch.tensor(turned)
+    told = torch.tensor(covered).clamp(min=0), torch.tensor(tests)
     return Rules(torch.cat(rules), *told, torch.cat(others), torch.cat(excusing))
 
 
@@ -402,18 +384,16 @@ def opinions(
 @torch.no_grad()
 def read_behind(
     decoder: LlamaForCausalLM, chat: ChatTokenizer, stances: Sequence[Stance], volumes: Sequence[Volume], depth: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """States (contents, width) where labels are read, after the layer behind `depth`, each behind one of the policies; and
-    whether that is turned round (contents)."""
-    found, turned = [], []
+) -> torch.Tensor:
+    """States (contents, width) where labels are read, after the layer behind `depth`: each behind one of the policies."""
+    found = []
     share = -(-len(volumes) // len(stances))
     for number, stance in enumerate(stances):
         some = volumes[number * share : (number + 1) * share]
-        turned += [stance.inverted] * len(some)
         past = network.forward(decoder, torch.tensor([chat.prefix(compile_prompt(stance.policy, "nano").system)]))[1]
         for start in range(0, len(some), BEHIND):
             part = some[start : start + BEHIND]
             hidden = pad_sequence([volume.states for volume in part], batch_first=True).float()
             places, layers = torch.tensor([volume.row.read for volume in part]), range(depth, depth + 2)
             found.append(network.climb(decoder, hidden, past[depth:], layers, places=places)[0][-1][:, 0])
-    return torch.cat(found), torch.tensor(turned)
+    return torch.cat(found)

@@ -1,11 +1,11 @@
 """The label as a function of what a text is like and what the policy covers: a few weights, the same ones for every domain.
 
 Domain by domain, neurons of the last layer read three numbers: how likely the content breaks the domain, how much the rule
-that is looked at covers it, how much the whole policy does. Their sum, and whether a rule about topics or letters is looked at,
-is the log odds of `yes`. So few weights are fitted to pairs of contents and policies in seconds, and cannot learn what single
-sets are like; nothing else of the model says anything about labels at first, because what the state happens to say of them is
-taken off. Policies whose rules are turned round have weights of their own, behind gates that open for them alone. Where a rule
-is broken and heads look at an exception, two neurons more move the label from `yes` to `exception`.
+that is looked at covers it, how much the whole policy does. Their sum, and whether a rule about topics or letters is looked
+at, is the log odds of `yes`. So few weights are fitted to pairs of contents and policies in seconds, and cannot learn what
+single sets are like; nothing else of the model says anything about labels at first, because what the state happens to say of
+them is taken off. Where a rule is broken and heads look at an exception, two neurons more move the label from `yes` to
+`exception`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,6 @@ NEURONS = 8
 STEPS, RATE, DECAY = 2000, 0.01, 1e-3
 OPEN = 4.0
 """The bias of a gate that reads nothing, so that its neuron is linear."""
-CLOSED = 12.0
-"""How far gates are closed for policies that are not theirs."""
 OTHERS = -3.0
 """Log odds of `unknown` and `none`, before training, and of exceptions where none is met."""
 
@@ -44,16 +42,13 @@ OTHERS = -3.0
 @dataclass(frozen=True)
 class Evidence:
     """Pairs of contents and policies: what neurons read (pairs, 3, domains), namely opinions, what the rule that is looked at
-    covers and what the policy covers; whether an exception is looked at (`excused`: pairs), whether a rule about topics or
-    letters is (`tested`), whether the policy looks turned round (`sign`), and whether it is (`turned`); whether a rule is
-    broken, and whether it is waived (pairs); which set the content is from; how large an entry of the state is that neurons
-    read, before the norm."""
+    covers and what the policy covers, and whether an exception is looked at (`excused`: pairs), or a rule about topics or
+    letters (`tested`: pairs); whether a rule is broken, and whether it is waived (pairs); which set the content is from; how
+    large an entry of the state is that neurons read, before the norm."""
 
     read: torch.Tensor
     excused: torch.Tensor
     tested: torch.Tensor
-    sign: torch.Tensor
-    turned: torch.Tensor
     broken: torch.Tensor
     waived: torch.Tensor
     sources: Sequence[str]
@@ -66,9 +61,12 @@ class Evidence:
         return torch.tensor([sizes[source] ** -0.5 for source in self.sources])
 
 
-class Odds(nn.Module):
+class Fusion(nn.Module):
     """Log odds that a rule is broken: a bias, the sum over domains of a few SwiGLU neurons, the same for all of them, and a
-    weight for a look at a rule about topics or letters."""
+    weight for a look at a rule about topics or letters; and `excuse`, weight and bias of the log odds that an exception applies
+    where one is."""
+
+    excuse: tuple[float, float]
 
     def __init__(self, number: int = NEURONS) -> None:
         super().__init__()
@@ -76,6 +74,7 @@ class Odds(nn.Module):
         self.down = nn.Linear(number, 1, bias=False)
         self.test = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(()))
+        self.excuse = 0.0, OTHERS
         with torch.no_grad():
             for linear in (self.gate, self.up, self.down):
                 linear.weight.mul_(0.5)
@@ -84,52 +83,29 @@ class Odds(nn.Module):
         """Log odds of a broken rule (pairs) of what is read (pairs, 3, domains; pairs)."""
         each = read.transpose(1, 2)
         found = self.down(functional.silu(self.gate(each)) * self.up(each)).sum((1, 2))
-        return self.bias + found + tested * self.test
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """The odds under policies as they are and under such as are turned round; what neurons read of whether they are (`between`:
-    the mean of the former, of the latter); and weight and bias of the log odds that an exception applies where a rule is
-    broken."""
-
-    plain: Odds
-    turned: Odds
-    between: tuple[float, float]
-    excuse: tuple[float, float]
+        return self.bias + found + self.test * tested
 
 
 def fit(evidence: Evidence, seed: int) -> Fusion:
-    """Fitted to log loss; where no policy is turned round, the odds of those are even."""
+    """Fitted to log loss."""
     torch.manual_seed(seed)
-    turned = evidence.turned
-    made = [fit_odds(evidence, some, seed) for some in (~turned, turned)]
-    low, high = (evidence.sign[some].mean().item() if some.any() else None for some in (~turned, turned))
-    between = (0.0 if low is None else low, 1.0 if high is None else high)
-    return Fusion(*made, between, fit_excuse(evidence))
+    fusion, weights = Fusion(), evidence.weights
 
+    def lost(some: torch.Tensor) -> torch.Tensor:
+        said = fusion(evidence.read[some], evidence.tested[some])
+        each = functional.binary_cross_entropy_with_logits(said, evidence.broken[some], reduction="none")
+        shrunk = sum(linear.weight.pow(2).sum() for linear in (fusion.gate, fusion.up, fusion.down))
+        return (each * weights[some]).sum() / weights[some].sum() + DECAY * shrunk
 
-def fit_odds(evidence: Evidence, some: torch.Tensor, seed: int) -> Odds:
-    """Of some of the pairs (mask)."""
-    odds, weights = Odds(), evidence.weights[some]
-    read, tested, broken = evidence.read[some], evidence.tested[some], evidence.broken[some]
-
-    def lost(part: torch.Tensor) -> torch.Tensor:
-        each = functional.binary_cross_entropy_with_logits(odds(read[part], tested[part]), broken[part], reduction="none")
-        shrunk = sum(linear.weight.pow(2).sum() for linear in (odds.gate, odds.up, odds.down))
-        return (each * weights[part]).sum() / weights[part].sum() + DECAY * shrunk
-
-    if len(read):
-        descend(list(odds.parameters()), lost, len(read), STEPS, RATE, seed)
-    else:
-        nn.init.zeros_(odds.down.weight)
-    return odds.requires_grad_(False)
+    descend(list(fusion.parameters()), lost, len(evidence.read), STEPS, RATE, seed)
+    fusion.excuse = fit_excuse(evidence)
+    return fusion.requires_grad_(False)
 
 
 def fit_excuse(evidence: Evidence) -> tuple[float, float]:
     """See `Fusion.excuse`; where no exception applies anywhere it hardly ever does. Raises ValueError where one does everywhere
     that a rule is broken."""
-    broken = (evidence.broken > 0) & ~evidence.turned
+    broken = evidence.broken > 0
     waived = evidence.waived[broken] > 0
     if not waived.any():
         return 0.0, OTHERS
@@ -143,7 +119,7 @@ def gather(
 ) -> Evidence:
     """What the last layer's neurons would read of the contents behind so many policies; they must have been cleared."""
     layers, sources, sizes = range(depth, len(decoder.model.layers)), [], []
-    found, excused, tested, sign, turned, labels = [], [], [], [], [], []
+    found, excused, tested, labels = [], [], [], []
     for stance, drawn in itertools.islice(pairs, number):
         some = [(volume, ruling) for volume, ruling in drawn if ruling.label in SETTLED | {"exception"}]
         if not some:
@@ -157,16 +133,14 @@ def gather(
         found.append(torch.einsum("nw,wkd->nkd", inside, axes.read))
         excused.append(inside @ axes.excused[:, 0])
         tested.append(inside @ axes.tested[:, 0])
-        sign.append(inside @ axes.turned[:, 1])
-        turned += [stance.inverted] * len(some)
         labels += [ruling.label for _, ruling in some]
         sources += [volume.example.source for volume, _ in some]
         sizes.append(conversion.size_of(states))
     broken, waived = (
         torch.tensor([float(label in said) for label in labels]) for said in (("yes", "exception"), ("exception",))
     )
-    read = (torch.cat(part) for part in (found, excused, tested, sign))
-    return Evidence(*read, torch.tensor(turned), broken, waived, sources, sum(sizes) / len(sizes))
+    read = (torch.cat(part) for part in (found, excused, tested))
+    return Evidence(*read, broken, waived, sources, sum(sizes) / len(sizes))
 
 
 @torch.no_grad()
@@ -180,41 +154,35 @@ def clear(layer: nn.Module) -> None:
 
 @torch.no_grad()
 def write(decoder: LlamaForCausalLM, fusion: Fusion, axes: Axes, labels: Sequence[int], size: float) -> None:
-    """Into the last layer, whose neurons were cleared: the fusion's neurons, two for exceptions, and as many as there are
-    labels that take off what the state says of them; heads of this layer say nothing of labels any more. `size` is that of
-    `Evidence`."""
+    """Into the last layer, whose neurons were cleared: the fusion's neurons, two for exceptions, one for rules about topics or
+    letters, and as many as there are labels that take off what the state says of them; heads of this layer say nothing of
+    labels any more. `size` is that of `Evidence`."""
     layer, said = decoder.model.layers[-1], decoder.lm_head.weight[list(labels)] * decoder.model.norm.weight
     mlp, writer, steps = layer.mlp, layer.self_attn.o_proj, calibrate.towards(decoder, labels)
     writer.weight -= steps @ (said @ writer.weight)
     towards = size * steps
     way = dict(zip(LABELS, towards.T, strict=True))
     yes = (way["yes"] + way["exception"] - way["no"]) / 2
-    free = iter(range(mlp.gate_proj.out_features - 1, -1, -1))
-    low, high = fusion.between
-    sign = axes.turned[:, 1] / (high - low)
-
-    def neuron(gate: torch.Tensor, gate_bias: float, up: torch.Tensor, up_bias: float, down: torch.Tensor) -> None:
-        row = next(free)
-        mlp.gate_proj.weight[row], mlp.gate_proj.bias[row] = gate, gate_bias
-        mlp.up_proj.weight[row], mlp.up_proj.bias[row] = up, up_bias
-        mlp.down_proj.weight[:, row] = down
-
-    def always(up: torch.Tensor, up_bias: float, down: torch.Tensor) -> None:
-        neuron(0 * up, OPEN, up, up_bias, down / functional.silu(torch.tensor(OPEN)))
-
-    for odds, closed, start in ((fusion.plain, -CLOSED * sign, CLOSED * low / (high - low)),
-                                (fusion.turned, CLOSED * sign, -CLOSED * high / (high - low))):  # fmt: skip
-        for domain, number in itertools.product(range(len(DOMAIN_NAMES)), range(len(odds.gate.weight))):
-            read = axes.read[:, :, domain]
-            gate, up = read @ odds.gate.weight[number], read @ odds.up.weight[number]
-            gate_bias = odds.gate.bias[number] + start
-            neuron(gate + closed, gate_bias, up, odds.up.bias[number], yes * odds.down.weight[0, number])
-    plain, turned = fusion.plain, fusion.turned
-    always(axes.tested[:, 0] * plain.test + sign * (turned.bias - plain.bias), 0.0, yes)
-    mlp.down_proj.bias += yes * (plain.bias - (turned.bias - plain.bias) * low / (high - low))
-    weight, bias = axes.excused[:, 0] * fusion.excuse[0], fusion.excuse[1]
-    for way_of, label in ((1, "yes"), (-1, "exception")):
-        neuron(way_of * weight, way_of * bias, 0 * weight, 1.0, -way[label])
-    for number in range(len(labels)):
-        always(said[number], 0.0, -towards[:, number])
-    mlp.down_proj.bias += OTHERS * (way["unknown"] + way["none"])
+    row = mlp.gate_proj.out_features
+    for domain in range(len(DOMAIN_NAMES)):
+        rows = slice(row - len(fusion.gate.weight), row)
+        for matrix, read in ((mlp.gate_proj, fusion.gate), (mlp.up_proj, fusion.up)):
+            matrix.weight[rows], matrix.bias[rows] = read.weight @ axes.read[:, :, domain].T, read.bias
+        mlp.down_proj.weight[:, rows] = yes[:, None] * fusion.down.weight
+        row = rows.start
+    weight, bias = fusion.excuse
+    for sign, label in ((1, "yes"), (-1, "exception")):
+        row -= 1
+        mlp.gate_proj.weight[row], mlp.gate_proj.bias[row] = sign * weight * axes.excused[:, 0], sign * bias
+        mlp.up_proj.weight[row], mlp.up_proj.bias[row] = 0.0, 1.0
+        mlp.down_proj.weight[:, row] = -way[label]
+    row -= 1
+    mlp.gate_proj.weight[row], mlp.gate_proj.bias[row] = 0.0, OPEN
+    mlp.up_proj.weight[row], mlp.up_proj.bias[row] = fusion.test * axes.tested[:, 0], 0.0
+    mlp.down_proj.weight[:, row] = yes / functional.silu(torch.tensor(OPEN))
+    rows = slice(row - len(labels), row)
+    mlp.gate_proj.weight[rows], mlp.gate_proj.bias[rows] = 0.0, OPEN
+    mlp.up_proj.weight[rows] = said
+    mlp.up_proj.bias[rows] = 0.0
+    mlp.down_proj.weight[:, rows] = -towards / functional.silu(torch.tensor(OPEN))
+    mlp.down_proj.bias += yes * fusion.bias + OTHERS * (way["unknown"] + way["none"])

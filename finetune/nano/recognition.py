@@ -28,8 +28,6 @@ SOFT = 2.0
 """(silu(z + 2) - silu(z - 2)) / 4 is the logistic function of z up to 0.11."""
 LOUD = 3.0
 """How large a topic stands beside an entry of the state."""
-SHARP = 16.0
-"""Where something is either so or not: how much more that it is so than that it is not, in nats."""
 MATCHED = 2.5
 """How much a head makes of a topic that content and line share, before anything is fitted."""
 SLOW = 10
@@ -77,19 +75,6 @@ def write(
 def ignore(reader: nn.Linear, norm: nn.Module, axes: torch.Tensor) -> None:
     """Make a matrix that reads behind a norm read nothing along orthonormal axes (width, number) of the state."""
     reader.weight -= (reader.weight * norm.weight) @ axes @ axes.T / norm.weight
-
-
-@torch.no_grad()
-def say(layer: nn.Module, read: torch.Tensor, written: torch.Tensor, size: float, enough: float) -> None:
-    """Two neurons, the layer's least used, that turn what stands along one direction (width; in units of `size`) into 1 or 0
-    along another one: whether it is `enough`."""
-    mlp, norm = layer.mlp, layer.post_attention_layernorm.weight
-    quietest = (mlp.down_proj.weight.norm(dim=0) * mlp.gate_proj.weight.norm(dim=1)).argsort()[:2]
-    for row, sign in zip(quietest.tolist(), (1, -1), strict=True):
-        mlp.gate_proj.weight[row] = SHARP * read / norm
-        mlp.gate_proj.bias[row] = -SHARP * enough + sign * SOFT
-        mlp.up_proj.weight[row], mlp.up_proj.bias[row] = 0.0, 1.0
-        mlp.down_proj.weight[:, row] = sign * size / (2 * SOFT) * written
 
 
 def _compare(layer: nn.Module, axes: torch.Tensor, size: int) -> None:

@@ -254,11 +254,9 @@ class Recipe:
         domains.write(self.decoder, domains.read_rules(self.decoder, self.chat, stances, some, depth), axes, depth, opening)
         named = citing.name(self.decoder, citing.read(self.decoder, self.chat, stances, depth + 1), axes, depth, opening)
         some = draw.sample(found.volumes, min(settings["opinions"], len(found.volumes)))
-        behind, turned = domains.read_behind(self.decoder, self.chat, stances, some, depth)
+        behind = domains.read_behind(self.decoder, self.chat, stances, some, depth)
         neurons = domains.opinions(self.taught, some, behind, axes, settings["experts"], settings["seed"])
-        layer = self.decoder.model.layers[depth + 1]
-        domains.write_opinions(layer, neurons, axes, conversion.size_of(behind))
-        domains.write_turned(layer, behind, turned, axes)
+        domains.write_opinions(self.decoder.model.layers[depth + 1], neurons, axes, conversion.size_of(behind))
         return axes, named
 
     def idle_axes(self, settings: dict, found: shelf.Shelf, stances: Sequence[policies.Stance]) -> domains.Axes:

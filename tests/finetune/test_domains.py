@@ -27,7 +27,7 @@ def mixture():
 
 WAYS = {domain: torch.randn(384, generator=torch.Generator().manual_seed(domain)) for domain in (HATE, SPAM)}
 
-EXCUSE, TESTED, TURNED = torch.randn(3, 384, generator=torch.Generator().manual_seed(99))
+EXCUSE, TESTED = torch.randn(2, 384, generator=torch.Generator().manual_seed(99))
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +44,9 @@ def written(mixture):
     covered[:600, HATE], covered[600:, SPAM] = 1.0, 1.0
     others, excusing = torch.randn(4000, 384), torch.arange(4000) < 600
     others[excusing] += EXCUSE
-    tests, turned = torch.arange(1200) % 4 == 0, torch.arange(1200) % 2 == 0
+    tests = torch.arange(1200) % 4 == 0
     rules[tests] += TESTED
-    rules[turned] += TURNED
-    domains.write(decoder, domains.Rules(rules, covered, tests, turned, others, excusing), axes, 1, 3)
+    domains.write(decoder, domains.Rules(rules, covered, tests.float(), others, excusing), axes, 1, 3)
     neurons = domains.begin_neurons(mixture, NEURONS, len(DOMAIN_NAMES), 0)
     domains.write_opinions(decoder.model.layers[2], neurons, axes, 2.0)
     return decoder, axes, neurons, states
@@ -123,28 +122,9 @@ def test_heads_carry_the_domains_of_what_they_look_at_and_nothing_from_where_no_
         assert told[HATE] > 3 * told[SPAM].abs()
     assert carried(decoder, range(4, 6), opening).abs().max() < 1e-3
     excused, broken, other = (carried(decoder, range(4, 6), torch.randn(384) + way) for way in (EXCUSE, WAYS[HATE], 0.0))
-    way = axes.excused[:, 0]
-    assert (excused - other) @ way > 3 * ((broken - other) @ way).abs()
-    for heads, about, along in ((range(4), TESTED, axes.tested[:, 0]), (range(7, 8), TURNED, axes.turned[:, 0])):
-        other, told, beside = (carried(decoder, heads, torch.randn(384) + way) @ along for way in (0.0, about, EXCUSE))
-        assert told - other > 3 * (beside - other).abs()
-
-
-@torch.no_grad()
-def test_neurons_tell_policies_that_are_turned_round():
-    torch.manual_seed(9)
-    decoder, states = tiny.make_decoder(4, WIDTH, 3), torch.randn(3000, 384)
-    layer, axes = decoder.model.layers[2], domains.find_axes(states, states, states, 32)
-    fusion.clear(layer)
-    turned, way = torch.arange(400) < 100, axes.turned[:, :1].T
-    behind = torch.randn(400, 384)
-    behind += (0.3 + 2.0 * turned.float()[:, None] + 0.1 * torch.randn(400, 1) - behind @ way.T) @ way
-    domains.write_turned(layer, behind, turned & False, axes)
-    assert layer.mlp.down_proj.weight.abs().max() == 0.0
-    domains.write_turned(layer, behind, turned, axes)
-    said = network.gated(network.normal(behind, layer.post_attention_layernorm.weight), layer.mlp) @ axes.turned[:, 1]
-    assert said[turned].min() > 0.9
-    assert said[~turned].abs().max() < 0.1
+    assert (excused - other) @ axes.excused > 3 * ((broken - other) @ axes.excused).abs()
+    tested, beside, other = (carried(decoder, range(4), torch.randn(384) + way) for way in (TESTED, EXCUSE, 0.0))
+    assert (tested - other) @ axes.tested > 3 * ((beside - other) @ axes.tested).abs()
 
 
 @torch.no_grad()
