@@ -6,7 +6,7 @@
 # DATA/hatexplain, DATA/edos, ... as their publishers lay them out (`moderator eval prepare --help`). Runs are taken up where they
 # stopped. Suites, runs and pages stay in OUT; the Markdown holds no text of any post. MODERATOR and PYTHON may name the programs.
 set -euo pipefail
-data=$1 engine=$2 out=$3 here=$(dirname "$0")
+data=$1 engine=$2 out=$3 here=$(cd "$(dirname "$0")" && pwd)
 moderator=${MODERATOR:-moderator}
 runs=()
 
