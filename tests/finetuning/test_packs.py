@@ -55,7 +55,8 @@ def test_rows_in_a_pack_lose_what_they_lose_alone(network: torch.nn.Module) -> N
     together, at_once = lost(network, [Pack(tuple(ROWS))])
     assert together == pytest.approx(alone, abs=1e-5)
     for name, gradient in apart.items():
-        torch.testing.assert_close(at_once[name], gradient, atol=1e-5, rtol=1e-4)
+        # sums in another order: what they round to depends on how large their terms are
+        torch.testing.assert_close(at_once[name], gradient, atol=1e-5 * (1 + gradient.abs().max().item()), rtol=1e-4)
 
 
 def test_a_row_that_saw_another_would_lose_something_else(network: torch.nn.Module) -> None:
