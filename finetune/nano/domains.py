@@ -262,18 +262,18 @@ class Rules:
 
 @torch.no_grad()
 def write(decoder: LlamaForCausalLM, read: Rules, axes: Axes, depth: int, opening: int) -> None:
-    """Make heads of the layer behind `depth`, which recognises, carry what the rule covers that they look at, those for
-    exceptions whether they look at one, and one head what all rules cover; nothing from the token `opening` that every prompt
-    begins with, where heads look that find no rule broken."""
+    """Make heads of the layer behind `depth`, which recognises, carry what the rule covers that they look at and whether it is
+    about topics or letters, those for exceptions whether they look at one, and one head what all rules cover; nothing from the
+    token `opening` that every prompt begins with, where heads look that find no rule broken."""
     layer, size = decoder.model.layers[depth + 1], size_of(read.others)
     given = network.normal(torch.cat((read.rules, read.others)), layer.input_layernorm.weight)
     wanted = torch.cat((read.covered, read.tests[:, None]), 1)
     wanted = torch.cat((wanted, torch.zeros(len(read.others), wanted.shape[1])))
     weight, _ = ridge(given, wanted, torch.zeros(wanted.shape[1], given.shape[1]), STRENGTH)
     nothing = network.forward(decoder, torch.tensor([[opening]]), None, depth + 1)[0][-1][0, 0]
+    along = CARRIED * size / len(lessons.HEADS[0]) * torch.cat((axes.covered, axes.tested), 1)
     for head in lessons.HEADS[0]:
-        along = torch.cat((axes.covered, axes.tested), 1)
-        carry(layer, head, weight, CARRIED * size / len(lessons.HEADS[0]) * along, nothing)
+        carry(layer, head, weight, along, nothing)
     told = torch.cat((torch.zeros(len(read.rules)), read.excusing.float()))[:, None]
     excuse, _ = ridge(given, told, torch.zeros(1, given.shape[1]), STRENGTH)
     for head in lessons.HEADS[1]:

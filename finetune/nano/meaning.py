@@ -137,11 +137,11 @@ ORDERS, PADDING = 0.12, 0.18
 """How often a text gets orders to the machine or everyday sentences, which change nothing of what people labelled."""
 
 
-def around(draw: random.Random, example: Example, ids: Sequence[str]) -> Example:
+def around(draw: random.Random, example: Example, ids: tuple[str, ...]) -> Example:
     """Sometimes the example with something around it; orders name one of the `ids`."""
     roll = draw.random()
     if roll < ORDERS:
-        return injected(draw, example, tuple(ids))
+        return injected(draw, example, ids)
     return padded(draw, example) if roll < ORDERS + PADDING else example
 
 

@@ -13,6 +13,8 @@ import torch
 import yaml
 
 from finetune.nano import lessons, meaning, run, train
+from finetune.nano.prepare import Example, topics
+from finetune.nano.stance import DOMAIN_NAMES, KIND_NAMES, SETS, TOPICS, targets
 from finetune.nano.teacher import SIZE
 from tests.finetune import tiny
 
@@ -80,3 +82,23 @@ def test_the_stage_learns(chat, teacher, decoder):
     assert again.item() < 0.8 * first.item()
     assert saved
     assert math.isfinite(again.item())
+
+
+def test_what_stands_around_a_text_changes_nothing_of_what_is_known_of_it():
+    rude = Example("you are such a fool", "toxic-spans", broken=topics("harassment.insult"), quotes=("fool",))
+    draw = random.Random(3)
+    found = [meaning.around(draw, rude, ("A1",)) for _ in range(1000)]
+    more = [one for one in found if one.text != rude.text]
+    assert len(more) / len(found) == pytest.approx(meaning.ORDERS + meaning.PADDING, abs=0.05)
+    assert all("you are such a fool" in one.text.lower() for one in more)
+    assert {targets(one) for one in found} == {targets(rude)}
+
+
+def test_of_plain_texts_no_topic_is_known_and_everyday_ones_break_none():
+    chosen = meaning.select(random.Random(1), tiny.EXAMPLES, ["it depends"], ["see you at noon"], {}, 1)
+    plain, everyday = ([targets(one) for one in chosen if one.source == source] for source in ("plain", "everyday"))
+    assert len(plain) == len(everyday) == 1
+    known = len(DOMAIN_NAMES) + len(TOPICS)
+    assert set(plain[0][:known]) == {-1.0}
+    assert set(everyday[0][: -len(SETS)]) == {0.0}
+    assert len(everyday[0]) == known + len(KIND_NAMES) + len(SETS)

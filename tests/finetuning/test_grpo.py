@@ -29,8 +29,9 @@ from moderator.policy import Policy
 from moderator.prompt import compile_prompt, load_family
 from tests.finetuning.conftest import QUICK, Make
 
-STEPS = 200
 RECIPE = Path(__file__).parents[2] / "finetune" / "grpo.py"
+STEPS = 300
+"""Of the model that learns to write."""
 
 
 def called(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -87,9 +88,8 @@ def test_a_few_steps_of_a_model_that_writes(make: Make, policy: Policy, tiny: Pa
     assert done.stdout.strip() == str(folder)
     rewards = [line for line in done.stderr.splitlines() if ": reward " in line]
     assert len(rewards) == 4
-    print(done.stderr[-1500:], trained.stderr[-1500:])
     read = [float(line.partition("(form ")[2].partition(",")[0]) for line in rewards]
-    assert max(read) > 0.3, "it writes answers that can be read"
+    assert max(read) > 0.5, "it writes answers that can be read"
     record = json.loads((folder / "training.json").read_text())
     assert [entry["step"] for entry in record["history"]] == [0, 2, 4]
     before = json.loads((path.parent / "adapter" / "training.json").read_text())
